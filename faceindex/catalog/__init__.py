@@ -1,0 +1,1 @@
+"""The catalog on disk: files, tables and generations."""

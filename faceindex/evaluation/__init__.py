@@ -1,0 +1,1 @@
+"""Error rates and the thresholds made from them."""

@@ -1,0 +1,1 @@
+"""Faces: detecting, aligning, embedding, judging them, and the models that do it."""

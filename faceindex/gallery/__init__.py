@@ -1,0 +1,1 @@
+"""The searchable index over all faces."""

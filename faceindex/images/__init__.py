@@ -1,0 +1,1 @@
+"""Pictures: finding them, telling their format, decoding them."""

@@ -1,0 +1,1 @@
+"""Batches of photos turned into data files, on one process or many."""

@@ -1,0 +1,164 @@
+"""Arrow schemas of everything the catalog stores as a table; the only module that names columns.
+
+`schemas/*.v1.json` publish the same fields for others, kept equal by a contract test.
+Rows are built and read here and in `catalog`; no other module spells a column's type.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from faceindex.arrays import ID_BYTES
+from faceindex.errors import DamagedError, ModelMismatchError
+from faceindex.types import ModelId, PhotoResult
+
+ID = pa.binary(ID_BYTES)
+
+PHOTOS = pa.schema(
+    [
+        pa.field("path", pa.binary(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("state", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("photo_id", ID),
+        pa.field("format", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("orientation", pa.int8()),
+        pa.field("captured_at", pa.string()),
+        pa.field("camera", pa.string()),
+        pa.field("face_count", pa.int32(), nullable=False),
+    ],
+    metadata={"faceindex.table": "photos.v1"},
+)
+"""One row per photo seen, whatever became of it. photo_id is null when the bytes could not be read."""
+
+PLAN = pa.schema(
+    [
+        pa.field("batch", pa.string()),
+        pa.field("path", pa.binary(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+    ],
+    metadata={"faceindex.table": "plan.v1"},
+)
+"""What a run will do: photos with the batch they are done in; batch is null for photos that are gone."""
+
+FACE_FIELDS = [
+    pa.field("face_id", ID, nullable=False),
+    pa.field("photo_id", ID, nullable=False),
+    pa.field("x0", pa.float32(), nullable=False),
+    pa.field("y0", pa.float32(), nullable=False),
+    pa.field("x1", pa.float32(), nullable=False),
+    pa.field("y1", pa.float32(), nullable=False),
+    pa.field("confidence", pa.float32(), nullable=False),
+    pa.field("quality", pa.float32(), nullable=False),
+]
+
+FACE_ROWS = pa.schema(FACE_FIELDS, metadata={"faceindex.table": "face_rows.v1"})
+"""What a shard keeps of each of its faces, in the order of its vectors (faces.arrow)."""
+
+CROPS = pa.schema(
+    [pa.field("face_id", ID, nullable=False), pa.field("jpeg", pa.binary(), nullable=False)],
+    metadata={"faceindex.table": "crops.v1"},
+)
+"""A small JPEG of each face, for labelling pages and sheets."""
+
+
+def faces_schema(dimension: int, model: ModelId) -> pa.Schema:
+    """Return the schema of `faces`: FACE_FIELDS, landmarks, and the embedding as little-endian float16 bytes.
+
+    A fixed-size binary column reads some thirty times faster than a fixed-size list of the same numbers;
+    dimension, dtype and model stand in the field's metadata so that other readers can view it.
+    """
+    embedding = pa.field(
+        "embedding",
+        pa.binary(2 * dimension),
+        nullable=False,
+        metadata={
+            "faceindex.dimension": str(dimension),
+            "faceindex.dtype": "float16",
+            "faceindex.model": str(model),
+        },
+    )
+    landmarks = pa.field("landmarks", pa.list_(pa.float32(), 10), nullable=False)
+    return pa.schema([*FACE_FIELDS, landmarks, embedding], metadata={"faceindex.table": "faces.v1"})
+
+
+def embedding_model(schema: pa.Schema) -> ModelId:
+    """Return the model whose embeddings a `faces` table holds."""
+    metadata = schema.field("embedding").metadata or {}
+    if b"faceindex.model" not in metadata:
+        raise DamagedError("a faces table has no model id in its embedding column; run `faceindex check`")
+    return ModelId(metadata[b"faceindex.model"].decode())
+
+
+def require_model(wanted: ModelId, got: ModelId) -> None:
+    """Raise `ModelMismatchError` unless both are the same model."""
+    if wanted != got:
+        raise ModelMismatchError(
+            f"embeddings of {wanted} wanted, got {got}; index the photos again into a new catalog to change models"
+        )
+
+
+def to_float16_column(vectors: NDArray[np.float32]) -> pa.Array:
+    """Return float32 (n, d) vectors as a fixed-size binary column of little-endian float16."""
+    halves = np.ascontiguousarray(vectors, dtype="<f2")
+    buffers = [None, pa.py_buffer(halves)]
+    return pa.Array.from_buffers(pa.binary(2 * vectors.shape[1]), len(halves), buffers)
+
+
+def from_float16_column(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float16]:
+    """Return an embedding column as a float16 (n, d) array, without a copy when it is one chunk."""
+    return _fixed_width(column, "<f2")
+
+
+def to_id_column(ids: NDArray[np.void]) -> pa.Array:
+    """Return V16 ids as a fixed-size binary column."""
+    return pa.Array.from_buffers(ID, len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids))])
+
+
+def from_id_column(column: pa.Array | pa.ChunkedArray) -> NDArray[np.void]:
+    """Return an id column without nulls as a V16 (n,) array."""
+    return _fixed_width(column, f"V{ID_BYTES}").reshape(-1)
+
+
+def _fixed_width(column: pa.Array | pa.ChunkedArray, dtype: str) -> NDArray[Any]:
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    width = column.type.byte_width
+    parts = []
+    for chunk in chunks:
+        if chunk.null_count:
+            raise DamagedError(f"a column of {column.type} holds nulls where none may be; run `faceindex check`")
+        buffer = chunk.buffers()[1]
+        data = np.frombuffer(buffer or b"", np.uint8, len(chunk) * width, chunk.offset * width if buffer else 0)
+        parts.append(data)
+    joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
+    return joined.view(dtype).reshape(len(column), -1)
+
+
+def photos_table(results: Sequence[PhotoResult]) -> pa.Table:
+    """Return one row of `photos` for each result, in order."""
+    rows = [
+        {
+            "path": result.ref.path,
+            "size_bytes": result.ref.size_bytes,
+            "mtime_ns": result.ref.mtime_ns,
+            "state": str(result.state),
+            "detail": result.detail,
+            "photo_id": result.photo_id,
+            "format": result.image.format if result.image else None,
+            "width": result.image.width if result.image else None,
+            "height": result.image.height if result.image else None,
+            "orientation": result.image.orientation if result.image else None,
+            "captured_at": result.image.captured_at if result.image else None,
+            "camera": result.image.camera if result.image else None,
+            "face_count": len(result.faces.detections) if result.faces else 0,
+        }
+        for result in results
+    ]
+    return pa.Table.from_pylist(rows, schema=PHOTOS)
