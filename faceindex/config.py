@@ -32,6 +32,8 @@ class Settings:
     """"auto", "exact" or a FAISS factory string."""
     photo_timeout_s: float = 20.0
     """Time a photo may take to decode."""
+    weights: str = ""
+    """File with the embedder's weights, for models whose weights are neither packaged nor fetched."""
     roots: tuple[str, ...] = ()
     """Folders and URLs indexed so far."""
 

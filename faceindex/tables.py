@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from faceindex.arrays import ID_BYTES
 from faceindex.errors import DamagedError, ModelMismatchError
-from faceindex.types import ModelId, PhotoResult
+from faceindex.types import ImageFacts, ModelId, PhotoFaces, PhotoRef, PhotoResult, PhotoState
 
 ID = pa.binary(ID_BYTES)
 
@@ -36,6 +37,24 @@ PHOTOS = pa.schema(
     metadata={"faceindex.table": "photos.v1"},
 )
 """One row per photo seen, whatever became of it. photo_id is null when the bytes could not be read."""
+
+PHOTOS_VIEW = pa.schema(
+    [
+        PHOTOS.field("photo_id"),
+        PHOTOS.field("path"),
+        PHOTOS.field("size_bytes"),
+        PHOTOS.field("mtime_ns"),
+        PHOTOS.field("state"),
+        PHOTOS.field("detail"),
+        PHOTOS.field("width"),
+        PHOTOS.field("height"),
+        PHOTOS.field("captured_at"),
+        PHOTOS.field("face_count"),
+        pa.field("batch", pa.string(), nullable=False),
+    ],
+    metadata={"faceindex.table": "photos_view.v1"},
+)
+"""The photos that are in the archive now: one row per path, by photo id and path, photos never read last."""
 
 PLAN = pa.schema(
     [
@@ -85,7 +104,8 @@ def faces_schema(dimension: int, model: ModelId) -> pa.Schema:
             "faceindex.model": str(model),
         },
     )
-    landmarks = pa.field("landmarks", pa.list_(pa.float32(), 10), nullable=False)
+    # "element" is what Parquet calls it; under another name the column would come back changed.
+    landmarks = pa.field("landmarks", pa.list_(pa.field("element", pa.float32()), 10), nullable=False)
     return pa.schema([*FACE_FIELDS, landmarks, embedding], metadata={"faceindex.table": "faces.v1"})
 
 
@@ -138,7 +158,7 @@ def _fixed_width(column: pa.Array | pa.ChunkedArray, dtype: str) -> NDArray[Any]
         data = np.frombuffer(buffer or b"", np.uint8, len(chunk) * width, chunk.offset * width if buffer else 0)
         parts.append(data)
     joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
-    return joined.view(dtype).reshape(len(column), -1)
+    return joined.view(dtype).reshape(len(column), width // np.dtype(dtype).itemsize)
 
 
 def photos_table(results: Sequence[PhotoResult]) -> pa.Table:
@@ -157,8 +177,63 @@ def photos_table(results: Sequence[PhotoResult]) -> pa.Table:
             "orientation": result.image.orientation if result.image else None,
             "captured_at": result.image.captured_at if result.image else None,
             "camera": result.image.camera if result.image else None,
-            "face_count": len(result.faces.detections) if result.faces else 0,
+            "face_count": result.face_count,
         }
         for result in results
     ]
     return pa.Table.from_pylist(rows, schema=PHOTOS)
+
+
+def face_id(photo_id: bytes, box: NDArray[np.float32]) -> bytes:
+    """Return the id of a face: the first 16 bytes of BLAKE3 over its photo's id and its box rounded to pixels."""
+    rounded = np.rint(box).astype("<i4").tobytes()
+    return blake3(photo_id + rounded).digest(ID_BYTES)
+
+
+def faces_tables(results: Sequence[PhotoResult], dimension: int, model: ModelId) -> tuple[pa.Table, pa.Table]:
+    """Return the `faces` and `crops` tables of a batch; two faces with one id (the same rounded box) count once."""
+    rows: dict[bytes, tuple[bytes, int, PhotoFaces]] = {}
+    for result in results:
+        if result.faces is not None and result.photo_id is not None:
+            for index, box in enumerate(result.faces.detections.boxes):
+                rows.setdefault(face_id(result.photo_id, box), (result.photo_id, index, result.faces))
+    boxes = np.array([faces.detections.boxes[i] for _, i, faces in rows.values()], np.float32).reshape(-1, 4)
+    landmarks = np.array([faces.detections.landmarks[i] for _, i, faces in rows.values()], np.float32).reshape(-1, 10)
+    vectors = np.array([faces.vectors[i] for _, i, faces in rows.values()], np.float32).reshape(-1, dimension)
+    schema = faces_schema(dimension, model)
+    faces_table = pa.table(
+        [
+            pa.array(list(rows), ID),
+            pa.array([photo for photo, _, _ in rows.values()], ID),
+            *(pa.array(boxes[:, edge]) for edge in range(4)),
+            pa.array([faces.detections.confidences[i] for _, i, faces in rows.values()], pa.float32()),
+            pa.array([faces.qualities[i] for _, i, faces in rows.values()], pa.float32()),
+            pa.FixedSizeListArray.from_arrays(pa.array(landmarks.reshape(-1)), 10),
+            to_float16_column(vectors),
+        ],
+        schema=schema,
+    )
+    crops = [(identity, faces.crops[i]) for identity, (_, i, faces) in rows.items() if faces.crops]
+    crops_table = pa.table(
+        [pa.array([c[0] for c in crops], ID), pa.array([c[1] for c in crops], pa.binary())], schema=CROPS
+    )
+    return faces_table, crops_table
+
+
+def photo_results(table: pa.Table) -> list[PhotoResult]:
+    """Return the rows of `photos` as results, without their faces."""
+    return [
+        PhotoResult(
+            ref=PhotoRef(row["path"], row["size_bytes"], row["mtime_ns"]),
+            state=PhotoState(row["state"]),
+            detail=row["detail"],
+            photo_id=row["photo_id"],
+            image=ImageFacts(
+                row["format"], row["width"], row["height"], row["orientation"], row["captured_at"], row["camera"]
+            )
+            if row["format"] is not None
+            else None,
+            face_count=row["face_count"],
+        )
+        for row in table.to_pylist()
+    ]

@@ -158,7 +158,9 @@ class PhotoResult:
     detail: str = ""
     photo_id: bytes | None = None
     image: "ImageFacts | None" = None
+    face_count: int = 0
     faces: "PhotoFaces | None" = None
+    """None also for a copy of a photo that is embedded already: its faces belong to the photo id."""
 
 
 @dataclass(frozen=True, slots=True)

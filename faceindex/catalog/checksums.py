@@ -1,0 +1,81 @@
+"""What makes a flipped byte visible: recorded checksums of data files, and seals inside small text files.
+
+xxh3-128 guards against damage, not against an attacker. A data file is compared with the `FileEntry` its generation
+holds. Texts that nothing else records (`catalog.toml`, the generations themselves) carry a seal: their first line
+holds the checksum of all the bytes after it.
+"""
+
+import xxhash
+
+from faceindex.catalog.files import Files
+from faceindex.errors import DamagedError
+from faceindex.types import FileEntry
+
+JSON_SEAL = '{{"xxh3": "{}",\n'
+TOML_SEAL = "# xxh3 {}\n"
+
+
+def digest(*parts: bytes | memoryview) -> str:
+    """Return the xxh3-128 of the joined parts as 32 hex digits."""
+    state = xxhash.xxh3_128()
+    for part in parts:
+        state.update(part)
+    return str(state.hexdigest())
+
+
+def write_entry(files: Files, path: str, *parts: bytes | memoryview) -> FileEntry:
+    """Write a file and return what a generation records of it."""
+    entry = FileEntry(path, sum(memoryview(part).nbytes for part in parts), digest(*parts))
+    files.write(path, *parts)
+    return entry
+
+
+def entry_of(files: Files, path: str) -> FileEntry:
+    """Return what a generation records of a file that is there already, read to its end."""
+    state = xxhash.xxh3_128()
+    size = 0
+    for block in files.blocks(path):
+        state.update(block)
+        size += len(block)
+    return FileEntry(path, size, str(state.hexdigest()))
+
+
+def verify(files: Files, entry: FileEntry) -> None:
+    """Read a file to its end and compare it with what was recorded.
+
+    Raises:
+        DamagedError: it is missing or differs; the message names it.
+    """
+    _require_same(files, entry, entry_of(files, entry.path))
+
+
+def read_verified(files: Files, entry: FileEntry) -> bytes:
+    """Return a file's bytes once they are known to be those recorded; raises what `verify` raises."""
+    data = files.read(entry.path)
+    _require_same(files, entry, FileEntry(entry.path, len(data), digest(data)))
+    return data
+
+
+def _require_same(files: Files, recorded: FileEntry, found: FileEntry) -> None:
+    if found != recorded:
+        raise DamagedError(
+            f"{files.root}/{recorded.path} is damaged: {recorded.size_bytes} bytes with xxh3 {recorded.xxh3} recorded, "
+            f"{found.size_bytes} bytes with xxh3 {found.xxh3} found; run `faceindex check`"
+        )
+
+
+def seal(line: str, body: bytes) -> bytes:
+    """Return the body after a first line that holds its checksum; `line` is JSON_SEAL or TOML_SEAL."""
+    return line.format(digest(body)).encode() + body
+
+
+def unseal(line: str, data: bytes, source: str) -> bytes:
+    """Return the body of a sealed text.
+
+    Raises:
+        DamagedError: any byte of it differs from what was sealed; the message names `source`.
+    """
+    first, newline, body = data.partition(b"\n")
+    if first + newline != line.format(digest(body)).encode():
+        raise DamagedError(f"{source} is damaged: its checksum is not that of its text; run `faceindex check`")
+    return body

@@ -1,0 +1,104 @@
+"""What is alive in a generation: the view of photos, the live faces, and the tombstones of those that are not.
+
+The view is the one table read to tell what changed and to find a face's photo; it is sorted by photo id and
+memory-mapped, so that both cost little on any number of photos.
+"""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from faceindex.arrays import ID_BYTES, require
+from faceindex.catalog import layout
+from faceindex.catalog.checksums import read_verified, write_entry
+from faceindex.catalog.files import Files
+from faceindex.catalog.generations import Generation
+from faceindex.catalog.parquet import open_arrow, read_table, write_arrow
+from faceindex.tables import PHOTOS_VIEW, embedding_model, faces_schema, from_id_column, require_model
+from faceindex.types import FileEntry, PhotoState
+
+
+def write_view(files: Files, number: int, rows: pa.Table) -> FileEntry:
+    """Write a generation's table of live photos, one row per path, in any order and with the columns of PHOTOS_VIEW."""
+    ordered = rows.select(PHOTOS_VIEW.names).cast(PHOTOS_VIEW)
+    ordered = ordered.sort_by([("photo_id", "ascending"), ("path", "ascending")])
+    return write_arrow(files, layout.view_path(number), ordered)
+
+
+def open_view(files: Files, generation: Generation) -> pa.Table:
+    """Return a generation's live photos, memory-mapped, by photo id and path; those never read come last.
+
+    Raises:
+        DamagedError: the file is missing or differs from what the generation recorded.
+    """
+    return open_arrow(files, generation.view)
+
+
+def rows_of(view: pa.Table, photo_ids: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return the first row of `view` with each photo id, int64 (n,); -1 where no live photo has it.
+
+    Args:
+        photo_ids: V16 (n,).
+    """
+    require("photo_ids", photo_ids, f"V{ID_BYTES}", (None,))
+    column = view.column("photo_id")
+    known = _sortable(from_id_column(column.slice(0, len(column) - column.null_count)))
+    wanted = _sortable(photo_ids)
+    rows = np.searchsorted(known, wanted)
+    found = rows < len(known)
+    found[found] = known[rows[found]] == wanted[found]
+    return np.where(found, rows, -1)
+
+
+def live_faces(files: Files, generation: Generation, columns: list[str] | None = None) -> pa.Table:
+    """Return the faces of all live photos by face id, each once, however many copies of its photo there are.
+
+    Args:
+        columns: columns of `faces`, in this order; all by default. Embeddings are read only when asked for.
+
+    Raises:
+        DamagedError: a file is missing or differs from what the generation recorded.
+        ModelMismatchError: a batch holds embeddings of another model than the generation's.
+    """
+    view = open_view(files, generation)
+    live_ids = view.filter(pc.equal(view["state"], PhotoState.OK.value))["photo_id"].combine_chunks()
+    schema = faces_schema(generation.dimension, generation.model)
+    columns = columns or schema.names
+    needed = list(dict.fromkeys(["face_id", "photo_id", *columns]))
+    parts = [schema.empty_table().select(needed)]
+    for _, batch in sorted(generation.batches.items()):
+        part = read_table(files, batch.faces, needed)
+        if "embedding" in needed:
+            require_model(generation.model, embedding_model(part.schema))
+        parts.append(part.filter(pc.is_in(part["photo_id"], value_set=live_ids)))
+    faces = pa.concat_tables(parts)
+    _, first = np.unique(_sortable(from_id_column(faces["face_id"])), return_index=True)
+    return faces.select(columns).take(first)
+
+
+def write_tombstones(files: Files, number: int, face_ids: NDArray[np.void]) -> FileEntry:
+    """Write the ids of faces, V16 (n,), that stand in a generation's shards and are no longer live."""
+    require("face_ids", face_ids, f"V{ID_BYTES}", (None,))
+    sink = io.BytesIO()
+    np.save(sink, np.sort(_sortable(face_ids)).view(f"V{ID_BYTES}"), allow_pickle=False)
+    return write_entry(files, layout.tombstones_path(number), sink.getvalue())
+
+
+def read_tombstones(files: Files, generation: Generation) -> NDArray[np.void]:
+    """Return the ids of faces in a generation's shards that are no longer live, V16 (n,), ascending.
+
+    Raises:
+        DamagedError: the file is missing or differs from what the generation recorded.
+    """
+    if generation.tombstones is None:
+        return np.empty(0, dtype=f"V{ID_BYTES}")
+    ids: NDArray[np.void] = np.load(io.BytesIO(read_verified(files, generation.tombstones)), allow_pickle=False)
+    return ids
+
+
+def _sortable(ids: NDArray[np.void]) -> NDArray[np.bytes_]:
+    """Return ids as fixed-width byte strings; as such they compare byte by byte."""
+    return ids.view(f"S{ID_BYTES}")

@@ -1,0 +1,45 @@
+"""`faceindex check`."""
+
+import rich_click as click
+
+from faceindex.cli.options import catalog_option, console, counted, json_option, print_json, printable
+
+
+@click.command()
+@catalog_option
+@click.option("--repair", is_flag=True, help="When CURRENT is lost, serve the newest generation that is whole.")
+@json_option
+@click.pass_context
+def check(ctx: click.Context, catalog: str, repair: bool, as_json: bool) -> None:
+    """Verify every byte of the catalog.
+
+    Exit code 0: everything is as it was written. 5: something is damaged; each file is named.
+    """
+    from faceindex.catalog.files import open_files
+    from faceindex.catalog.generations import restore_current
+    from faceindex.catalog.lock import writer_lock
+    from faceindex.catalog.upkeep import check as problems_of
+
+    files = open_files(catalog)
+    if repair:
+        with writer_lock(files, "faceindex check --repair"):
+            restore_current(files)
+    problems = list(problems_of(files))
+    damaged = [problem for problem in problems if problem.damaged]
+    if as_json:
+        rows = [{"path": found.path, "detail": found.detail, "damaged": found.damaged} for found in problems]
+        print_json({"schema": "faceindex.check/1", "catalog": files.root, "damaged": len(damaged), "problems": rows})
+    else:
+        out = console()
+        for found in problems:
+            mark = "[red]damaged[/]" if found.damaged else "[dim]note[/]"
+            out.print(f"{mark} {printable(found.path)}: {printable(found.detail)}")
+        if damaged:
+            out.print(
+                f"{counted(len(damaged), 'file')} damaged. Photos are untouched: restore the files from a backup, or "
+                f"index into a new catalog"
+            )
+        else:
+            out.print("[green]everything is as it was written[/]")
+    if damaged:
+        ctx.exit(5)

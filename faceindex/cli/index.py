@@ -1,0 +1,105 @@
+"""`faceindex index`."""
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from faceindex.cli.options import catalog_option, console, counted, device_option, json_option, print_json, printable
+
+if TYPE_CHECKING:
+    from faceindex.pipeline.run import RunReport
+
+SHOWN_QUARANTINED = 20
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...")
+@catalog_option
+@click.option("--workers", type=click.IntRange(min=0), help="Processes to use; default: one for each core. 0: none.")
+@click.option("--scheduler", metavar="ADDR", help="Use the Dask cluster at this address, such as tcp://host:8786.")
+@click.option("--model", metavar="NAME", help="Embedder of a new catalog; see `faceindex models list`.")
+@click.option("--weights", metavar="FILE", help="File with the embedder's weights, for a new catalog.")
+@click.option(
+    "--index", "factory", metavar="KIND", help="auto, exact, or a FAISS factory string such as IVF1024,PQ32x4fs."
+)
+@click.option("--retry-failed", is_flag=True, help="Try quarantined photos again although they have not changed.")
+@click.option("--allow-removals", is_flag=True, help="Go on when more than a fifth of a folder's photos are gone.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@device_option
+@json_option
+@click.pass_context
+def index(
+    ctx: click.Context,
+    photos: tuple[str, ...],
+    catalog: str,
+    workers: int | None,
+    scheduler: str | None,
+    model: str | None,
+    weights: str | None,
+    factory: str | None,
+    retry_failed: bool,
+    allow_removals: bool,
+    dry_run: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Find and embed the faces in folders of photos, and publish them for search.
+
+    PHOTOS are folders, files or URLs (s3://...). Only what is new or changed since the last run is read. Stopped or
+    killed at any moment, the same command finishes the work.
+
+    Exit code 0: done. 3: done, but some photos could not be processed and are quarantined; the report names them.
+    """
+    from faceindex.cli.progress import Progress
+    from faceindex.pipeline.run import IndexOptions, index_photos
+
+    options = IndexOptions(
+        workers=workers,
+        scheduler=scheduler,
+        device=device,
+        model=model,
+        weights=weights,
+        index=factory,
+        retry_failed=retry_failed,
+        allow_removals=allow_removals,
+        dry_run=dry_run,
+    )
+    with Progress() as progress:
+        report = index_photos(catalog, photos, options, progress)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _show(report, catalog)
+    if report.quarantined:
+        ctx.exit(3)
+
+
+def _show(report: "RunReport", catalog: str) -> None:
+    out = console()
+    if report.dry_run:
+        out.print(
+            f"would embed {counted(report.embedded, 'photo')}, forget {report.removed:,}; {report.unchanged:,} unchanged"
+        )
+        return
+    rate = f", {report.photos_per_second:,.1f} photos/s" if report.embedded else ""
+    out.print(
+        f"[bold]{counted(report.embedded, 'photo')} indexed[/] in {report.seconds:.1f} s{rate}; "
+        f"{report.unchanged:,} unchanged, {report.removed:,} removed"
+    )
+    states = ", ".join(
+        f"{count:,} {state}" for state, count in sorted(report.photos.items(), key=lambda item: -item[1])
+    )
+    out.print(f"the catalog now holds {counted(sum(report.photos.values()), 'photo')} ({states})")
+    out.print(f"and {counted(report.faces, 'face')} in generation {report.generation}")
+    if report.ignored:
+        out.print(f"[dim]{counted(report.ignored, 'other file')} passed over[/]")
+    for problem in report.problems[:SHOWN_QUARANTINED]:
+        out.print(f"[yellow]not crawled[/] {printable(problem)}")
+    if report.quarantined:
+        out.print(f"\n[yellow]{counted(len(report.quarantined), 'photo')} quarantined[/]:")
+        for row in report.quarantined[:SHOWN_QUARANTINED]:
+            out.print(f"  {row['state']:<18} {printable(row['photo'])}: {printable(row['detail'])}")
+        if len(report.quarantined) > SHOWN_QUARANTINED:
+            rest = len(report.quarantined) - SHOWN_QUARANTINED
+            out.print(f"  and {rest:,} more in {printable(report.path)}")
+    out.print(f"\nsearch it with: faceindex search QUERY.jpg -c {printable(catalog)}")

@@ -1,0 +1,239 @@
+"""From a file's bytes to upright RGB pixels; the only module that touches decoders.
+
+Whatever the bytes are, `decode` returns an `Image` or raises `ItemError`. Pillow's decoders are chosen by magic bytes
+from the short list below and called directly: `PIL.Image.open` would hide why one failed, and compare sizes with a
+limit of the whole process instead of ours.
+"""
+
+import ctypes
+import importlib
+import io
+import logging
+import re
+import threading
+import warnings
+from contextlib import suppress
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+import PIL.Image
+from PIL import ExifTags, ImageFile
+
+from faceindex.errors import ItemError
+from faceindex.images.colour import to_rgb
+from faceindex.images.exif import Metadata, one_line
+from faceindex.images.formats import FORMATS, HEAD_BYTES, sniff
+from faceindex.images.read import photo_id
+from faceindex.types import Image, PhotoState
+
+_DECODERS = {
+    # Opened as plain JPEG, a file of several pictures as phones write it (MPO) gives the first.
+    "JPEG": "PIL.JpegImagePlugin:JpegImageFile",
+    "PNG": "PIL.PngImagePlugin:PngImageFile",
+    "WEBP": "PIL.WebPImagePlugin:WebPImageFile",
+    "TIFF": "PIL.TiffImagePlugin:TiffImageFile",
+    "GIF": "PIL.GifImagePlugin:GifImageFile",
+    "BMP": "PIL.BmpImagePlugin:BmpImageFile",
+    "HEIF": "pillow_heif:HeifImageFile",
+    "AVIF": "PIL.AvifImagePlugin:AvifImageFile",
+}
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of each EXIF orientation upright."""
+
+_DETAIL_LENGTH = 200
+
+
+def decode(payload: bytes, path: bytes, max_megapixels: int) -> Image:
+    """Return the picture in a file's bytes: its first frame, upright by its EXIF orientation, in 8-bit RGB.
+
+    How other colours, more bits and transparency become RGB is told in `colour.to_rgb`. May be called from several
+    threads at once.
+
+    Args:
+        payload: all bytes of the file.
+        path: where they came from; kept, never opened.
+        max_megapixels: larger pictures are refused by their header, before a pixel is decoded. Some of Pillow's
+            decoders have a limit of their own at 178 megapixels.
+
+    Raises:
+        ItemError: unsupported, too_large, truncated or unreadable; and nothing else, whatever the bytes.
+    """
+    name = sniff(payload[:HEAD_BYTES])
+    if name is None:
+        raise ItemError(PhotoState.UNSUPPORTED, f"by its first bytes none of {', '.join(FORMATS)}")
+    stream = _Stream(payload)
+    try:
+        with _pillow_kept_quiet:
+            picture = _open(name, stream, max_megapixels)
+            return _finish(name, picture, payload, path)
+    except ItemError:
+        raise
+    except (MemoryError, PIL.Image.DecompressionBombError) as error:
+        raise ItemError(PhotoState.TOO_LARGE, _detail(error)) from error
+    except Exception as error:  # decoders raise nearly every built-in exception on broken files
+        cut_short = stream.ran_dry or "truncated" in str(error).lower() or _ends_early(name, payload)
+        raise ItemError(PhotoState.TRUNCATED if cut_short else PhotoState.UNREADABLE, _detail(error)) from error
+
+
+class _Stream(io.BytesIO):
+    """A file's bytes, noticing when a decoder asks for more than there are: the sign of a file cut short.
+
+    Pixel data is asked for in blocks of `MAXBLOCK`, of which the last is short in every file; anything smaller is a
+    field or table that should be there whole.
+    """
+
+    ran_dry = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is not None and len(data) < size and (size < ImageFile.MAXBLOCK or not data):
+            self.ran_dry = True
+        return data
+
+
+def _open(name: str, stream: _Stream, max_megapixels: int) -> ImageFile.ImageFile:
+    """Return the picture with its header read and its pixels not."""
+    picture = _decoder(name)(stream)
+    if picture.width * picture.height > max_megapixels * 1_000_000:
+        detail = f"{picture.width} x {picture.height} pixels, more than {max_megapixels} megapixels"
+        raise ItemError(PhotoState.TOO_LARGE, detail)
+    if name == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        # The raw files of many cameras are TIFF files whose first picture is a thumbnail, marked as reduced.
+        if tags.get(ExifTags.Base.NewSubfileType) == 1:
+            raise ItemError(PhotoState.UNSUPPORTED, "a camera's raw file: a TIFF that starts with a thumbnail")
+        # libtiff fails on missing pixels without saying that they are missing.
+        stream.ran_dry |= _pixels_end(tags) > len(stream.getbuffer())
+    return picture
+
+
+def _finish(name: str, picture: ImageFile.ImageFile, payload: bytes, path: bytes) -> Image:
+    """Return the decoded picture with what its metadata tells."""
+    # Two decoders turn the picture themselves when they load it, and remove the tag.
+    turned = name in ("TIFF", "HEIF")
+    stated = picture.tag_v2.get(ExifTags.Base.Orientation) if name == "TIFF" else None  # type: ignore[attr-defined]
+    picture.load()
+    metadata = Metadata(picture)
+    if name == "HEIF":
+        stated = picture.info.get("original_orientation")
+    elif not turned:
+        stated = metadata.orientation
+    orientation = stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
+    rgb = to_rgb(picture)
+    if orientation != 1 and not turned:
+        rgb = rgb.transpose(_TURNS[orientation])
+    return Image(
+        photo_id=photo_id(payload),
+        path=path,
+        pixels=np.array(rgb),
+        format=name,
+        orientation=orientation,
+        captured_at=metadata.captured_at,
+        camera=metadata.camera,
+    )
+
+
+@cache
+def _decoder(name: str) -> type[ImageFile.ImageFile]:
+    module_name, _, class_name = _DECODERS[name].partition(":")
+    module: Any = importlib.import_module(module_name)
+    # Photos are decoded side by side; each takes one thread.
+    if name == "HEIF":
+        module.options.DECODE_THREADS = 1
+    elif name == "AVIF":
+        module.DEFAULT_MAX_THREADS = 1
+    elif name == "TIFF":
+        _silence_libtiff()
+    return cast("type[ImageFile.ImageFile]", getattr(module, class_name))
+
+
+def _silence_libtiff() -> None:
+    """Stop libtiff from printing on stderr what Pillow raises anyway (TIFFSetErrorHandler(3tiff): NULL is silence)."""
+    from PIL import _imaging
+
+    # Where Pillow is linked with libtiff in a way that hides it, broken TIFF files stay noisy, and no more than that.
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(_imaging.__file__)
+        for function in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_void_p
+            function(None)
+
+
+# Pillow logs some errors besides raising them, and Python prints what no handler takes.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class _PillowKeptQuiet:
+    """Ignores what Pillow's modules warn of while any thread is inside: what is wrong with a file is its state.
+
+    `warnings.catch_warnings` replaces a list that all threads share, so that threads undo each other's changes;
+    this puts one narrow filter in front and takes it away again.
+    """
+
+    _MODULES = r"PIL\.|pillow_heif"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                warnings.filterwarnings("ignore", module=self._MODULES)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                filters = cast("list[tuple[Any, ...]]", warnings.filters)
+                for ours in [entry for entry in filters if getattr(entry[3], "pattern", None) == self._MODULES]:
+                    filters.remove(ours)
+
+
+_pillow_kept_quiet = _PillowKeptQuiet()
+
+
+def _pixels_end(tags: Any) -> int:
+    """Return where the last strip or tile of a TIFF picture ends, by its tags."""
+    ends = [0]
+    for offsets, counts in (
+        (ExifTags.Base.StripOffsets, ExifTags.Base.StripByteCounts),
+        (ExifTags.Base.TileOffsets, ExifTags.Base.TileByteCounts),
+    ):
+        ends += [start + count for start, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)]
+    return max(ends)
+
+
+def _ends_early(name: str, payload: bytes) -> bool:
+    """Tell whether a container declares more bytes than there are."""
+    if name == "WEBP":
+        return int.from_bytes(payload[4:8], "little") + 8 > len(payload)
+    if name not in ("HEIF", "AVIF"):
+        return False
+    # ISO/IEC 14496-12: boxes of a size (0 for the rest of the file, 1 for a longer size that follows) and a name.
+    start = 0
+    while start + 8 <= len(payload) and payload[start + 4 : start + 8].isalnum():
+        size = int.from_bytes(payload[start : start + 4], "big")
+        if size == 1:
+            size = int.from_bytes(payload[start + 8 : start + 16], "big")
+        if size < 8:
+            return False
+        start += size
+    return start > len(payload) or 0 < len(payload) - start < 8
+
+
+def _detail(error: Exception) -> str:
+    """Return an error as one line that is the same in every process: without addresses of objects."""
+    speaks = str(error) and isinstance(error, OSError | SyntaxError | ValueError | PIL.Image.DecompressionBombError)
+    text = str(error) if speaks else f"{type(error).__name__}: {error}"
+    return one_line(re.sub(r" at 0x[0-9a-f]+", "", text))[:_DETAIL_LENGTH]

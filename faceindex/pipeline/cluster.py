@@ -1,0 +1,160 @@
+"""Batches on Dask: a bounded window of tasks, and what happens when a worker dies.
+
+A worker that dies takes no answer with it: batch files have deterministic names, so its batch is simply done again.
+A batch that keeps killing workers is bisected until the photo that does it is alone; that photo is excluded and
+counted, the others are done.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import dask
+from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+
+from faceindex.errors import FaceIndexError, ItemError
+from faceindex.pipeline.batches import Batch
+from faceindex.pipeline.worker import BatchWorker, Job, Receipt
+from faceindex.types import PhotoRef, PhotoState
+
+ATTEMPTS = 2
+"""Times a batch may lose its worker before it is bisected; once may be a neighbour's fault or a restart."""
+
+WINDOW_PER_WORKER = 3
+"""Batches in flight for each worker: one running, the next waiting, one being handed over."""
+
+CONFIG = {
+    "distributed.scheduler.allowed-failures": 0,  # retries are ours: we know batches, Dask only tasks
+    "distributed.scheduler.worker-saturation": 1.0,  # queued batches wait in the scheduler, not with a worker
+    "distributed.worker.multiprocessing-method": "spawn",
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.admin.event-loop": "asyncio",
+}
+
+
+class JobPlugin(WorkerPlugin):  # type: ignore[misc]
+    """Loads the networks once in every worker, also in one that was started again."""
+
+    name = "faceindex"
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def setup(self, worker: Worker) -> None:
+        """Load the networks."""
+        worker.faceindex = BatchWorker(self.job)
+
+
+def run_batch(batch: Batch, excluded: Mapping[int, ItemError]) -> Receipt:
+    """Do one batch on the worker that calls this."""
+    worker: BatchWorker = get_worker().faceindex
+    return worker.run(batch, excluded)
+
+
+def probe_photos(photos: Sequence[PhotoRef]) -> None:
+    """Process photos on the worker that calls this, and write nothing."""
+    worker: BatchWorker = get_worker().faceindex
+    worker.probe(photos)
+
+
+@contextmanager
+def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[Client, int]]:
+    """Yield a client whose workers hold the networks, and their number.
+
+    Args:
+        job: what the workers need to know.
+        workers: processes to start on this machine when there is no `scheduler`.
+        scheduler: address of a running Dask scheduler, such as tcp://10.0.0.5:8786.
+    """
+    with dask.config.set(CONFIG):
+        if scheduler:
+            with Client(scheduler, timeout="30s") as client:
+                client.register_plugin(JobPlugin(job))
+                yield client, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+            return
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs="CRITICAL",
+        )
+        with cluster, Client(cluster) as client:
+            client.register_plugin(JobPlugin(job))
+            yield client, workers
+
+
+def run_on_cluster(
+    batches: Iterable[Batch], job: Job, *, workers: int, scheduler: str | None, stopping: Callable[[], bool]
+) -> Iterator[Receipt]:
+    """Yield the receipt of each batch as it is done, in any order.
+
+    When `stopping()` turns true nothing new is started, and the batches in flight are still waited for.
+    """
+    with connected(job, workers, scheduler) as (client, worker_count):
+        waiting = iter(batches)
+        first = [_submit(client, batch) for batch in islice(waiting, WINDOW_PER_WORKER * worker_count)]
+        running = {future.key: batch for future, batch in first}
+        attempts: dict[str, int] = {}
+        finished = as_completed([future for future, _ in first])
+        for future in finished:
+            batch = running.pop(future.key)
+            excluded: dict[int, ItemError] = {}
+            try:
+                yield future.result()
+                following = None if stopping() else next(waiting, None)
+            except KilledWorker:
+                attempts[batch.batch_id] = attempts.get(batch.batch_id, 0) + 1
+                if attempts[batch.batch_id] >= 2 * ATTEMPTS:
+                    raise FaceIndexError(_keeps_dying(batch)) from None
+                if attempts[batch.batch_id] >= ATTEMPTS:
+                    excluded = find_killers(client, batch.photos)
+                following = batch
+            future.release()
+            if following is not None:
+                again, _ = _submit(client, following, excluded, attempts.get(following.batch_id, 0))
+                running[again.key] = following
+                finished.add(again)
+
+
+def find_killers(client: Client, photos: Sequence[PhotoRef]) -> dict[int, ItemError]:
+    """Return the positions of the photos that kill a worker even when they are processed alone."""
+    killers: dict[int, ItemError] = {}
+    deaths = [0] * len(photos)
+    suspects = [list(range(len(photos)))]
+    while suspects:
+        group = suspects.pop()
+        try:
+            client.submit(probe_photos, [photos[i] for i in group], pure=False).result()
+        except KilledWorker:
+            if len(group) > 1:
+                middle = len(group) // 2
+                suspects += [group[middle:], group[:middle]]
+                continue
+            deaths[group[0]] += 1
+            if deaths[group[0]] < ATTEMPTS:
+                suspects.append(group)  # alone, but the worker may have died for another reason: once more
+            else:
+                detail = f"killed its worker process {ATTEMPTS} times when it was processed alone"
+                killers[group[0]] = ItemError(PhotoState.CRASHED_DECODER, detail)
+    return killers
+
+
+def _submit(
+    client: Client, batch: Batch, excluded: Mapping[int, ItemError] | None = None, attempt: int = 0
+) -> tuple[Any, Batch]:
+    key = f"faceindex-{batch.batch_id}-{attempt}"
+    return client.submit(run_batch, batch, excluded or {}, key=key), batch
+
+
+def _keeps_dying(batch: Batch) -> str:
+    first = batch.photos[0].path.decode(errors="replace")
+    return (
+        f"batch {batch.batch_id} ({len(batch.photos)} photos from {first} on) lost its worker {2 * ATTEMPTS} times, "
+        f"though none of its photos does so alone; the machine may be short of memory: try fewer --workers"
+    )

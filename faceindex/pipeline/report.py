@@ -1,0 +1,88 @@
+"""What a run did, as it is printed and stored."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from faceindex.catalog.generations import Generation
+from faceindex.clock import Clock
+from faceindex.images.crawl import CrawlReport
+from faceindex.types import DONE_STATES, PhotoResult
+
+
+@dataclass(slots=True)
+class RunReport:
+    """The figures of one run: `faceindex.run/1`."""
+
+    catalog: str = ""
+    run: str | None = None
+    generation: int | None = None
+    photos: dict[str, int] = field(default_factory=dict)
+    """Photos in the catalog by state."""
+    embedded: int = 0
+    """Photos this run read to the end, with or without a face."""
+    unchanged: int = 0
+    removed: int = 0
+    faces: int = 0
+    """Faces in the catalog."""
+    seconds: float = 0.0
+    quarantined: list[dict[str, str]] = field(default_factory=list)
+    """Photos this run could not process, each with its state and detail."""
+    ignored: int = 0
+    """Files that are surely no photos."""
+    problems: list[str] = field(default_factory=list)
+    """Folders that could not be listed."""
+    path: str = ""
+    """Where the report is stored."""
+    dry_run: bool = False
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def attempted(self) -> int:
+        """Photos this run tried to read."""
+        return self.embedded + len(self.quarantined)
+
+    @property
+    def photos_per_second(self) -> float:
+        return self.attempted / self.seconds if self.seconds else 0.0
+
+    def of_results(self, results: list[PhotoResult]) -> None:
+        """Count photos of this run."""
+        for result in results:
+            if result.state in DONE_STATES:
+                self.embedded += 1
+            else:
+                photo = result.ref.path.decode("utf-8", "replace")
+                self.quarantined.append({"photo": photo, "state": str(result.state), "detail": result.detail})
+
+    def of_crawl(self, crawled: CrawlReport) -> None:
+        """Take over what the crawl passed over."""
+        self.ignored = sum(crawled.ignored_files.values())
+        self.problems = [f"{os.fsdecode(problem.path)}: {problem.detail}" for problem in crawled.problems]
+
+    def of_generation(self, generation: Generation | None) -> None:
+        """Take over the totals of the served generation."""
+        if generation is not None:
+            self.generation = generation.number
+            self.photos = dict(generation.photo_counts)
+            self.faces = generation.face_count
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that `faceindex index --json` prints and the run's folder keeps."""
+        return {
+            "schema": "faceindex.run/1",
+            "catalog": self.catalog,
+            "run": self.run,
+            "generation": self.generation,
+            "photos": self.photos,
+            "embedded": self.embedded,
+            "unchanged": self.unchanged,
+            "removed": self.removed,
+            "faces": self.faces,
+            "seconds": round(self.seconds, 3),
+            "photos_per_second": round(self.photos_per_second, 2),
+            "quarantined": self.quarantined,
+            "ignored": self.ignored,
+            "unlisted": self.problems,
+            "stage_seconds": {name: round(value, 3) for name, value in self.clock.seconds.items()},
+        }

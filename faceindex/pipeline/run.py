@@ -1,0 +1,284 @@
+"""A run from folders to a published generation: crawl, plan, do the batches, publish.
+
+The plan is written before the work starts. A run that was stopped or killed is finished from its plan before anything
+new is planned, so the data files become those of an undisturbed run.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.checksums import entry_of
+from faceindex.catalog.files import open_files
+from faceindex.catalog.generations import BatchFiles, Generation
+from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
+from faceindex.catalog.upkeep import collect
+from faceindex.config import Settings
+from faceindex.errors import CatalogError, InterruptedRunError, ModelMismatchError, NothingFoundError
+from faceindex.images.crawl import CrawlReport, crawl
+from faceindex.images.remote import protocol_of
+from faceindex.pipeline.batches import Batch, Changes, Known, compare, is_under, make_batches, settings_digest
+from faceindex.pipeline.plans import Plan, new_run, unfinished_plans, write_plan
+from faceindex.pipeline.publish import known_photos, publish_gallery, publish_plan
+from faceindex.pipeline.report import RunReport
+from faceindex.pipeline.worker import BatchWorker, Job, Receipt
+from faceindex.types import PhotoRef
+
+GONE_SHARE = 0.2
+"""More photos of a root gone at once than this share stop the run: the disk may not be mounted."""
+
+Progress = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """What a user may decide about a run."""
+
+    workers: int | None = None
+    """Processes on this machine; None for one a core, 0 for none but this one."""
+    scheduler: str | None = None
+    device: str = "auto"
+    model: str | None = None
+    weights: str | None = None
+    index: str | None = None
+    retry_failed: bool = False
+    allow_removals: bool = False
+    dry_run: bool = False
+
+
+def index_photos(
+    catalog: str, photos: Sequence[str], options: IndexOptions, progress: Progress = lambda *_: None
+) -> RunReport:
+    """Bring a catalog up to date with folders of photos and publish it.
+
+    Args:
+        catalog: folder or URL; made when there is none.
+        photos: folders, files and URLs.
+        options: what a user may decide.
+        progress: called with (phase, photos done, photos in all, faces, quarantined).
+
+    Raises:
+        NothingFoundError: there are no photos, now or before.
+        CatalogError: the catalog cannot be written, or too many photos are gone at once.
+        LockedError: another run is going on.
+        InterruptedRunError: a signal stopped the run; the same command resumes it.
+    """
+    started = time.perf_counter()
+    roots = [_absolute(root) for root in photos]
+    crawled = CrawlReport()
+    progress("looking for photos")
+    seen: Iterator[PhotoRef] = chain.from_iterable(crawl(root, crawled) for root in roots)
+    if not open_files(catalog).exists(SETTINGS):
+        first = next(seen, None)
+        if first is None:
+            raise NothingFoundError(_no_photos(roots, crawled))
+        seen = chain([first], seen)
+        if options.dry_run:
+            return RunReport(dry_run=True, embedded=1 + sum(1 for _ in seen), catalog=catalog)
+        settings = Settings(embedder=options.model or Settings.embedder, weights=options.weights or "")
+        opened = Catalog.create(catalog, replace(settings, roots=tuple(roots), index=options.index or "auto"))
+    else:
+        opened = Catalog.open(catalog)
+    run = _Run(opened, options, progress, RunReport(catalog=opened.root, dry_run=options.dry_run), crawled)
+    if options.dry_run:
+        run.look(seen, roots)
+    else:
+        with opened.lock(f"faceindex index {' '.join(photos)}"), run.interruptible():
+            run.everything(seen, roots)
+    run.report.seconds = time.perf_counter() - started
+    return run.report
+
+
+@dataclass(slots=True)
+class _Run:
+    """The state of one run; each method is one of its phases."""
+
+    catalog: Catalog
+    options: IndexOptions
+    progress: Progress
+    report: RunReport
+    crawled: CrawlReport
+    signal_number: int = 0
+    served: Generation | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.served = self.catalog.current()
+
+    def everything(self, seen: Iterable[PhotoRef], roots: Sequence[str]) -> None:
+        """Finish what was interrupted, then do what is new."""
+        self._adopt(roots)
+        for plan in list(unfinished_plans(self.catalog.files, self.served)):
+            if plan.digest.startswith(self._digest()):
+                self._finish(plan)
+            else:  # made with another version of the models: planned anew below
+                self.catalog.files.delete(plan.path)
+        changes = self.look(seen, roots)
+        if changes.todo or changes.gone:
+            digest = self._digest()
+            if self.options.retry_failed and self.served:
+                digest += f"-retry{self.served.number}"  # else a failed batch would count as done
+            batches = tuple(make_batches(changes.todo, self.catalog.settings, digest))
+            plan = Plan(new_run(), digest, batches, tuple(changes.gone))
+            write_plan(self.catalog.files, plan)
+            self._finish(plan)
+        elif self.served and self.served.recipe_asked != self.catalog.settings.index:
+            self.progress("building the index")
+            self.served = publish_gallery(self.catalog, self.served)
+        self.report.of_generation(self.served)
+        collect(self.catalog.files)
+
+    def look(self, seen: Iterable[PhotoRef], roots: Sequence[str]) -> Changes:
+        """Hold the crawl against the served generation, and refuse to forget a disk that is not mounted."""
+        known = known_photos(self.catalog, self.served)
+        paths = [os.fsencode(root) for root in roots]
+        changes = compare(seen, known, paths, retry_failed=self.options.retry_failed)
+        unseen = tuple(problem.path for problem in self.crawled.problems)
+        # A folder that could not be listed hides its photos; that is not the same as their being gone.
+        changes.gone = [path for path in changes.gone if not is_under(path, unseen)]
+        if not self.options.allow_removals:
+            for root in paths:
+                _require_mounted(root, changes.gone, known)
+        self.report.of_crawl(self.crawled)
+        self.report.unchanged = changes.unchanged_count
+        self.report.removed = len(changes.gone)
+        if self.options.dry_run:
+            self.report.embedded = len(changes.todo)
+            self.report.of_generation(self.served)
+        elif not (changes.todo or changes.unchanged_count or changes.gone or self.report.attempted):
+            raise NothingFoundError(_no_photos(roots, self.crawled))
+        return changes
+
+    @contextmanager
+    def interruptible(self) -> Generator[None]:
+        """Note SIGINT and SIGTERM, so that the batches in flight are finished; the second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, _: object) -> None:
+            if self.signal_number:
+                raise KeyboardInterrupt
+            self.signal_number = number
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _adopt(self, roots: Sequence[str]) -> None:
+        """Take over what this run's options change in the settings, and refuse what cannot change."""
+        settings = self.catalog.settings
+        if self.options.model not in (None, settings.embedder):
+            raise ModelMismatchError(
+                f"{self.catalog.root} holds embeddings of {settings.embedder}, {self.options.model} asked for; "
+                f"index the photos into another catalog with -c"
+            )
+        adopted = replace(
+            settings,
+            roots=tuple(dict.fromkeys([*settings.roots, *roots])),
+            index=self.options.index or settings.index,
+            weights=self.options.weights or settings.weights,
+        )
+        if adopted != settings:
+            self.catalog = self.catalog.with_settings(adopted)
+
+    def _digest(self) -> str:
+        from faceindex.faces.models import detector_id, embedder_id
+
+        settings = self.catalog.settings
+        model = embedder_id(settings.embedder, mirror=settings.mirror, weights=settings.weights or None)
+        return settings_digest(settings, detector_id(settings.detector), model)
+
+    def _finish(self, plan: Plan) -> None:
+        """Do the batches of a plan that are not done yet, and publish."""
+        files = self.catalog.files
+        done: dict[str, BatchFiles] = {}
+        missing: list[Batch] = []
+        for batch in plan.batches:
+            if files.exists(photos_path(batch.batch_id)):
+                done[batch.batch_id] = _files_of(self.catalog, batch.batch_id)
+            else:
+                missing.append(batch)
+        finished = plan.photo_count - sum(len(batch.photos) for batch in missing)
+        sizes = {batch.batch_id: len(batch.photos) for batch in missing}
+        faces = quarantined = 0
+        self.progress("starting workers", finished, plan.photo_count)
+        for receipt in self._receipts(missing):
+            done[receipt.batch_id] = BatchFiles(*receipt.files)
+            finished += sizes.pop(receipt.batch_id)
+            faces += receipt.face_count
+            quarantined += receipt.quarantined_count
+            self.report.clock.add(dict(receipt.seconds))
+            self.progress("finding faces", finished, plan.photo_count, faces, quarantined)
+        if sizes:
+            number = self.signal_number or signal.SIGINT
+            raise InterruptedRunError(
+                f"stopped by {signal.Signals(number).name} with {finished:,} of {plan.photo_count:,} photos done and "
+                f"kept; run the same command again to go on",
+                exit_code=128 + number,
+            )
+        self.progress("building the index", finished, plan.photo_count, faces, quarantined)
+        self.served = publish_plan(self.catalog, self.served, plan, done, self.report)
+
+    def _receipts(self, batches: Sequence[Batch]) -> Iterator[Receipt]:
+        if not batches:
+            return
+        job = Job(self.catalog.root, self.options.device, self.catalog.settings.weights or None)
+        if self.options.workers == 0 and not self.options.scheduler:
+            worker = BatchWorker(job)
+            for batch in batches:
+                if self.signal_number:
+                    return
+                yield worker.run(batch, {})
+            return
+        from faceindex.pipeline.cluster import run_on_cluster
+
+        yield from run_on_cluster(
+            batches,
+            replace(job, guard=True),
+            workers=min(self.options.workers or default_workers(self.options.device), len(batches)),
+            scheduler=self.options.scheduler,
+            stopping=lambda: bool(self.signal_number),
+        )
+
+
+def default_workers(device: str) -> int:
+    """Return how many processes to start: one a core, or one for a GPU."""
+    from faceindex.faces.networks import resolve_device
+
+    return 1 if resolve_device(device) == "cuda" else len(os.sched_getaffinity(0))
+
+
+def _absolute(root: str) -> str:
+    return (
+        root.rstrip("/") if protocol_of(root) not in (None, "file") else os.path.abspath(root.removeprefix("file://"))
+    )
+
+
+def _files_of(catalog: Catalog, batch: str) -> BatchFiles:
+    entries = [entry_of(catalog.files, path(batch)) for path in (photos_path, faces_path, crops_path)]
+    return BatchFiles(*entries)
+
+
+def _require_mounted(root: bytes, gone: Sequence[bytes], known: dict[bytes, Known]) -> None:
+    before = sum(is_under(path, [root]) for path in known)
+    missing = sum(is_under(path, [root]) for path in gone)
+    if missing > GONE_SHARE * before:
+        raise CatalogError(
+            f"{missing:,} of {before:,} photos under {os.fsdecode(root)} are gone; is it mounted? "
+            f"Nothing was forgotten; if they were removed on purpose, add --allow-removals"
+        )
+
+
+def _no_photos(roots: Sequence[str], crawled: CrawlReport) -> str:
+    others = sum(crawled.ignored_files.values())
+    unseen = "".join(f"; cannot list {os.fsdecode(problem.path)}: {problem.detail}" for problem in crawled.problems)
+    return f"no photos in {', '.join(roots)} ({others:,} other files passed over){unseen}; give a folder that has some"

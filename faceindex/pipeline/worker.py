@@ -1,0 +1,112 @@
+"""One process's share of a run: batches in, data files and receipts out.
+
+Runs the same way in the calling process and in a spawned Dask worker, so data files do not depend on where they
+were made.
+"""
+
+import faulthandler
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.layout import crops_path, faces_path, photos_path
+from faceindex.catalog.parquet import write_table
+from faceindex.errors import ItemError
+from faceindex.faces.recogniser import Recogniser
+from faceindex.pipeline.batches import Batch
+from faceindex.pipeline.known import KnownPhotos
+from faceindex.pipeline.stages import process_photos
+from faceindex.tables import faces_tables, photos_table
+from faceindex.types import DONE_STATES, FileEntry, PhotoRef, PhotoResult
+
+WATCHDOG_FACTOR = 3.0
+WATCHDOG_BATCH_S = 600.0
+"""A worker that needs longer than 3 photo time limits + 600 s from one photo to the next is stuck and ends itself.
+The 600 s are for detecting and embedding a whole chunk on a slow machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process must know to work on a run; small, and sent to every worker once."""
+
+    catalog: str
+    """Folder or URL."""
+    device: str = "auto"
+    weights: str | None = None
+    guard: bool = False
+    """End the process when one photo stalls it; only for processes that somebody starts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What comes back from a batch: about a kilobyte, never pixels or embeddings."""
+
+    batch_id: str
+    files: tuple[FileEntry, FileEntry, FileEntry]
+    """photos, faces, crops."""
+    states: Mapping[str, int]
+    face_count: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def quarantined_count(self) -> int:
+        return sum(count for state, count in self.states.items() if state not in DONE_STATES)
+
+
+class BatchWorker:
+    """Holds the networks of one process and does batches with them, one at a time."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.silence = open(os.devnull, "w")  # noqa: PTH123, SIM115 - kept open: faulthandler holds its descriptor
+        self.catalog = Catalog.open(job.catalog)
+        self.settings = self.catalog.settings
+        self.recogniser = Recogniser.load(self.settings, job.device, job.weights)
+        self.known = KnownPhotos(self.catalog)
+
+    def run(self, batch: Batch, excluded: Mapping[int, ItemError]) -> Receipt:
+        """Process a batch and write its files; `photos` comes last, because it marks the batch as done."""
+        self.recogniser.clock.seconds.clear()
+        results = self._process(batch.photos, excluded)
+        embedder = self.recogniser.embedder
+        with self.recogniser.clock.stage("write"):
+            faces, crops = faces_tables(results, embedder.dimension, embedder.model)
+            files = self.catalog.files
+            crops_entry = write_table(files, crops_path(batch.batch_id), crops)
+            faces_entry = write_table(files, faces_path(batch.batch_id), faces)
+            photos_entry = write_table(files, photos_path(batch.batch_id), photos_table(results))
+        states = Counter(str(result.state) for result in results)
+        return Receipt(
+            batch.batch_id,
+            (photos_entry, faces_entry, crops_entry),
+            states,
+            len(faces),
+            dict(self.recogniser.clock.seconds),
+        )
+
+    def probe(self, photos: Sequence[PhotoRef]) -> None:
+        """Process photos and write nothing: shows whether they kill the process."""
+        self._process(photos, {})
+
+    def _process(self, photos: Sequence[PhotoRef], excluded: Mapping[int, ItemError]) -> list[PhotoResult]:
+        try:
+            return process_photos(
+                photos,
+                self.recogniser,
+                self.settings,
+                known=self.known.result_of,
+                excluded=excluded,
+                on_photo=self._arm_watchdog,
+            )
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _arm_watchdog(self) -> None:
+        # A decoder that hangs while it holds the interpreter's lock cannot be timed out by a thread of Python;
+        # this timer lives in C and ends the process, whose batch is then bisected.
+        if self.job.guard:
+            faulthandler.dump_traceback_later(
+                WATCHDOG_FACTOR * self.settings.photo_timeout_s + WATCHDOG_BATCH_S, exit=True, file=self.silence
+            )

@@ -1,0 +1,347 @@
+"""Search and verify: a picture -> faces -> candidates -> a decision at the error rate that was asked for.
+
+Binds the recogniser, the gallery and the thresholds. `faceindex.open` gives an `OpenCatalog` to notebooks; the command
+line uses the same one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from os import PathLike, fsdecode, fspath
+from os.path import abspath
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import ImageOps
+
+from faceindex.arrays import hex_id
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.generations import Generation
+from faceindex.catalog.live import live_faces, open_view, rows_of
+from faceindex.clock import Clock
+from faceindex.config import Settings
+from faceindex.errors import CatalogError, ConfigError, FaceIndexError, ItemError
+from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table
+from faceindex.faces.recogniser import Recogniser
+from faceindex.gallery.opening import open_gallery
+from faceindex.gallery.search import Gallery
+from faceindex.images.crawl import crawl
+from faceindex.images.decode import decode
+from faceindex.images.read import read_photo
+from faceindex.tables import from_id_column, require_model
+from faceindex.types import CandidateLists, Image, ModelId, PhotoFaces
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+Picture = Union[str, PathLike[str], "NDArray[np.uint8]", "PillowImage"]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the upright photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One face of the archive that a probe was compared with."""
+
+    rank: int
+    face_id: str
+    photo: str
+    box: Box
+    similarity: float
+    """Cosine similarity, -1 to 1."""
+    probability: float | None
+    """Calibrated probability that this is the same person, at even odds that the person is in the gallery."""
+    person: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceAnswer:
+    """What a search says of one face of the query picture."""
+
+    face: int
+    box: Box
+    confidence: float
+    quality: float
+    decision: Literal["identified", "not_recognised"]
+    threshold: float
+    fpir: float | None
+    """False positive identification rate asked for; None with a threshold of the user's own."""
+    threshold_source: Literal["labels", "archive", "model", "user"]
+    extrapolated: bool
+    candidates: list[Candidate] = field(default_factory=list)
+    person: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """The answer to one query picture: `faceindex.search/1`."""
+
+    catalog: str
+    generation: int
+    model: ModelId
+    gallery_size: int
+    query: dict[str, Any]
+    faces: list[FaceAnswer]
+
+    @property
+    def identified(self) -> bool:
+        """Whether any face of the picture was identified."""
+        return any(face.decision == "identified" for face in self.faces)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that `faceindex search --json` prints."""
+        return {"schema": "faceindex.search/1", **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyAnswer:
+    """The answer to a 1:1 comparison: `faceindex.verify/1`."""
+
+    similarity: float | None
+    probability: float | None
+    threshold: float | None
+    fmr: float | None
+    decision: Literal["same", "different", "no_face"]
+    a: dict[str, Any]
+    b: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the document that `faceindex verify --json` prints."""
+        return {"schema": "faceindex.verify/1", **asdict(self)}
+
+
+class OpenCatalog:
+    """A catalog as it stood when it was opened: read-only, one generation, also while new ones are published.
+
+    Networks and index are loaded when they are first needed and kept.
+
+    Example:
+        >>> import faceindex
+        >>> catalog = faceindex.open("CAT")                       # doctest: +SKIP
+        >>> answer = catalog.search("query.jpg", k=10)            # doctest: +SKIP
+        >>> answer.faces[0].candidates[0].photo                   # doctest: +SKIP
+        '/photos/2019/wedding.jpg'
+    """
+
+    def __init__(self, catalog: Catalog, device: str = "auto") -> None:
+        self.catalog = catalog
+        self.device = device
+        self.clock = Clock()
+        served = catalog.current()
+        if served is None:
+            raise CatalogError(
+                f"{catalog.root} has no published generation yet; an index run was stopped before its end: "
+                f"run the same `faceindex index` command again"
+            )
+        self.generation: Generation = served
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The index over all faces, its files checked against the generation."""
+        with self.clock.stage("open index"):
+            return open_gallery(self.catalog.files, self.generation)
+
+    @cached_property
+    def recogniser(self) -> Recogniser:
+        """The networks the catalog was made with.
+
+        Raises:
+            ModelMismatchError: the weights on this machine are not those the catalog was made with.
+        """
+        with self.clock.stage("load models"):
+            settings = self.catalog.settings
+            recogniser = Recogniser.load(settings, self.device, settings.weights or None)
+        require_model(self.generation.model, recogniser.embedder.model)
+        return recogniser
+
+    @cached_property
+    def _view(self) -> pa.Table:
+
+        with self.clock.stage("open index"):
+            return open_view(self.catalog.files, self.generation)
+
+    @cached_property
+    def thresholds(self) -> ModelTable:
+        """The table that turns error rates into scores for this catalog's model."""
+        return load_table(self.generation.model)
+
+    def search(
+        self, picture: Picture, k: int = 10, *, fpir: float = 0.01, threshold: float | None = None
+    ) -> SearchAnswer:
+        """Find the people of a picture in the catalog.
+
+        Args:
+            picture: a path, a PIL image, or RGB pixels uint8 (height, width, 3).
+            k: candidates for each face.
+            fpir: how often a stranger's face may be wrongly identified, at the gallery's size now.
+            threshold: a cosine similarity to decide by, instead of an error rate.
+
+        Raises:
+            FaceIndexError: the picture cannot be read.
+            ConfigError: k, fpir or threshold is out of range, or no table tells what fpir means for this model.
+        """
+        with self.clock.stage("read picture"):
+            image, name = load_picture(picture, self.catalog.settings)
+        return self.search_image(image, name, k, fpir=fpir, threshold=threshold)
+
+    def search_image(
+        self, image: Image, name: str, k: int = 10, *, fpir: float = 0.01, threshold: float | None = None
+    ) -> SearchAnswer:
+        """Find the people of a decoded picture; see `search`."""
+        limit = self.resolve_threshold(fpir, threshold)
+        [faces] = self.recogniser.faces([image])
+        with self.clock.stage("search"):
+            found = self.gallery.search(faces.vectors, self.recogniser.embedder.model, k)
+            answers = self._answers(faces, found, limit, None if threshold is not None else fpir)
+        return SearchAnswer(
+            catalog=self.catalog.root,
+            generation=self.generation.number,
+            model=self.generation.model,
+            gallery_size=self.gallery.size,
+            query={"image": name, "width": image.width, "height": image.height},
+            faces=answers,
+        )
+
+    def resolve_threshold(self, fpir: float, threshold: float | None) -> Threshold:
+        """Return the similarity to decide by, and where it comes from."""
+        if threshold is None:
+            return self.thresholds.identification_threshold(fpir, self.gallery.size)
+        if not -1.0 <= threshold <= 1.0:
+            raise ConfigError(f"a threshold is a cosine similarity between -1 and 1, got {threshold:g}")
+        return Threshold(value=threshold, source="user", extrapolated=False)
+
+    def faces(self) -> pa.Table:
+        """Return every face of the catalog: the columns of `faces`, and `photo`, the path it is in."""
+        found = live_faces(self.catalog.files, self.generation)
+        photos = self._photos_of(from_id_column(found["photo_id"]))
+        return found.add_column(1, "photo", [photos])
+
+    def _answers(
+        self, faces: PhotoFaces, found: CandidateLists, limit: Threshold, fpir: float | None
+    ) -> list[FaceAnswer]:
+        answers = []
+        for index, (box, confidence, quality) in enumerate(
+            zip(faces.detections.boxes, faces.detections.confidences, faces.qualities, strict=True)
+        ):
+            count = int(found.counts[index])
+            candidates = list(self._candidates(found.face_ids[index, :count], found.similarities[index, :count]))
+            answers.append(
+                FaceAnswer(
+                    face=index,
+                    box=_box(box),
+                    confidence=round(float(confidence), 4),
+                    quality=round(float(quality), 4),
+                    decision="identified"
+                    if count and found.similarities[index, 0] >= limit.value
+                    else "not_recognised",
+                    threshold=round(limit.value, 6),
+                    fpir=fpir,
+                    threshold_source=limit.source,
+                    extrapolated=limit.extrapolated,
+                    candidates=candidates,
+                )
+            )
+        return answers
+
+    def _candidates(self, face_ids: NDArray[np.void], similarities: NDArray[np.float32]) -> Iterator[Candidate]:
+        table = self.gallery.face_rows(face_ids)
+        photos = self._photos_of(from_id_column(table["photo_id"]))
+        rows = zip(table.to_pylist(), photos, similarities.tolist(), strict=True)
+        for rank, (row, photo, similarity) in enumerate(rows, start=1):
+            yield Candidate(
+                rank=rank,
+                face_id=hex_id(row["face_id"]),
+                photo=photo,
+                box=_box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
+                similarity=round(similarity, 6),
+                probability=self._probability(similarity),
+            )
+
+    def _photos_of(self, photo_ids: NDArray[np.void]) -> list[str]:
+
+        paths = self._view["path"].take(rows_of(self._view, photo_ids)).to_pylist()
+        return [fsdecode(path) for path in paths]
+
+    def _probability(self, similarity: float) -> float | None:
+        try:
+            return round(self.thresholds.probability_identified(similarity, self.gallery.size), 4)
+        except ConfigError:  # a model without a table still gives similarities
+            return None
+
+
+def load_picture(picture: Picture, settings: Settings) -> tuple[Image, str]:
+    """Return a decoded picture and the name it goes by in answers.
+
+    Raises:
+        FaceIndexError: the picture cannot be read; the message says why.
+        ConfigError: there is no such file.
+    """
+    if isinstance(picture, np.ndarray):
+        return Image(b"", b"", np.ascontiguousarray(picture), "array"), "(array)"
+    if isinstance(picture, (str, PathLike)):
+        return open_upright(fspath(picture), settings.max_megapixels), fspath(picture)
+    upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    return Image(b"", b"", upright, "picture"), str(getattr(picture, "filename", "") or "(picture)")
+
+
+def open_upright(path: str, max_megapixels: int = Settings.max_megapixels) -> Image:
+    """Return the decoded photo at a path or URL; raises `FaceIndexError` when it cannot be read."""
+    try:
+        ref = next(crawl(path), None)
+        if ref is None or fsdecode(ref.path) not in (path, abspath(path)):
+            raise FaceIndexError(f"{path} is a folder; give a picture")
+        return decode(read_photo(ref), ref.path, max_megapixels)
+    except ItemError as error:
+        raise FaceIndexError(f"{path}: {error.state}: {error.detail}") from error
+
+
+def verify(
+    a: Picture, b: Picture, recogniser: Recogniser, settings: Settings, *, fmr: float, threshold: float | None
+) -> VerifyAnswer:
+    """Compare the people of two pictures, 1:1.
+
+    Of pictures with several faces the most alike pair is compared. Choosing the best of n pairs gives a false match n
+    chances, so the threshold is then taken at `fmr / n` (Bonferroni's bound), which errs to the strict side.
+
+    Args:
+        a: a path, PIL image or RGB pixels.
+        b: likewise.
+        recogniser: the networks.
+        settings: of the catalog or the defaults.
+        fmr: how often two different people may be called the same, 1e-4 means one in ten thousand.
+        threshold: a cosine similarity to decide by, instead of an error rate.
+    """
+    images = [load_picture(picture, settings) for picture in (a, b)]
+    left, right = recogniser.faces([image for image, _ in images])
+    sides = [
+        {"image": name, "width": image.width, "height": image.height, "faces": len(found.detections)}
+        for (image, name), found in zip(images, (left, right), strict=True)
+    ]
+    pairs = len(left.vectors) * len(right.vectors)
+    if not pairs:
+        return VerifyAnswer(None, None, threshold, None if threshold is not None else fmr, "no_face", *sides)
+    table = None if threshold is not None else load_table(recogniser.embedder.model)
+    limit = threshold if table is None else table.verification_threshold(fmr / pairs).value
+    scores = left.vectors @ right.vectors.T
+    i, j = np.unravel_index(int(np.argmax(scores)), scores.shape)
+    similarity = float(scores[i, j])
+    for side, found, index in zip(sides, (left, right), (i, j), strict=True):
+        side["box"] = _box(found.detections.boxes[index])
+        side["confidence"] = round(float(found.detections.confidences[index]), 4)
+        side["quality"] = round(float(found.qualities[index]), 4)
+    return VerifyAnswer(
+        similarity=round(similarity, 6),
+        probability=round(table.probability_same(similarity), 4) if table else None,
+        threshold=round(limit, 6),
+        fmr=fmr if table else None,
+        decision="same" if similarity >= limit else "different",
+        a=sides[0],
+        b=sides[1],
+    )
+
+
+def _box(edges: "Sequence[float] | NDArray[np.float32]") -> Box:
+    x0, y0, x1, y1 = (round(float(edge), 1) for edge in edges)
+    return x0, y0, x1, y1

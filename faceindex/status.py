@@ -1,0 +1,66 @@
+"""What a catalog holds, in figures; reads manifests and no embeddings."""
+
+from typing import Any
+
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.generations import Generation
+from faceindex.errors import ConfigError
+from faceindex.evaluation.thresholds import load_table
+
+DEFAULT_FPIR = 0.01
+
+
+def status(catalog: Catalog) -> dict[str, Any]:
+    """Return the document that `faceindex status --json` prints: `faceindex.status/1`."""
+    served = catalog.current()
+    files = catalog.files
+    document: dict[str, Any] = {
+        "schema": "faceindex.status/1",
+        "catalog": catalog.root,
+        "generation": None,
+        "model": catalog.settings.embedder,
+        "photos": {},
+        "faces": 0,
+        "people": 0,
+        "clusters": 0,
+        "index": None,
+        "threshold": None,
+        "roots": list(catalog.settings.roots),
+        "disk_bytes": sum(files.size(path) for path in files.paths()),
+    }
+    if served is not None:
+        document |= {
+            "generation": served.number,
+            "published": served.created_at,
+            "model": served.model,
+            "photos": dict(served.photo_counts),
+            "faces": served.face_count,
+            "index": _index(served),
+            "threshold": _threshold(served),
+        }
+    return document
+
+
+def _index(served: Generation) -> dict[str, Any]:
+    size = sum(entry.size_bytes for shard in served.shards for entry in shard.files)
+    exact = served.recipe.factory == "exact"
+    return {
+        "factory": served.recipe.factory,
+        "shards": len(served.shards),
+        "recall_at_10": 1.0 if exact else served.recall_at_10,
+        "first_agreement": 1.0 if exact else served.first_agreement,
+        "bytes_per_face": round(size / served.face_count, 1) if served.face_count else 0.0,
+    }
+
+
+def _threshold(served: Generation) -> dict[str, Any] | None:
+    try:
+        limit = load_table(served.model).identification_threshold(DEFAULT_FPIR, served.face_count)
+    except ConfigError:  # a model without a table: thresholds are the user's own
+        return None
+    return {
+        "fpir": DEFAULT_FPIR,
+        "value": round(limit.value, 6),
+        "source": limit.source,
+        "extrapolated": limit.extrapolated,
+    }

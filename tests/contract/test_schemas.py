@@ -1,0 +1,246 @@
+"""The published schemas say what the code does: a column or a field that changes must show in `schemas/`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow as pa
+import pytest
+
+from faceindex import tables
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.generations import load
+from faceindex.types import ModelId, PhotoState
+from tests.support.catalogs import make_catalog
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+DIMENSION = 128
+MODEL = ModelId("demo@0123456789ab")
+TABLES = {
+    "photos": tables.PHOTOS,
+    "faces": tables.faces_schema(DIMENSION, MODEL),
+    "crops": tables.CROPS,
+    "face_rows": tables.FACE_ROWS,
+    "plan": tables.PLAN,
+    "photos_view": tables.PHOTOS_VIEW,
+}
+BOX = [10.5, 20.0, 90.25, 130.0]
+SIDE = {"image": "a.jpg", "width": 640, "height": 480, "faces": 1, "box": BOX, "confidence": 0.99, "quality": 0.7}
+DOCUMENTS: dict[str, list[dict[str, Any]]] = {
+    "search": [
+        {
+            "schema": "faceindex.search/1",
+            "catalog": "faceindex-catalog",
+            "generation": 7,
+            "model": MODEL,
+            "gallery_size": 13233,
+            "query": {"image": "query.jpg", "width": 1024, "height": 768},
+            "faces": [
+                {
+                    "face": 0,
+                    "box": BOX,
+                    "confidence": 0.999,
+                    "quality": 0.8,
+                    "decision": "identified",
+                    "person": None,
+                    "threshold": 0.58,
+                    "fpir": 0.01,
+                    "threshold_source": "model",
+                    "extrapolated": False,
+                    "candidates": [
+                        {
+                            "rank": 1,
+                            "face_id": "0123456789abcdef" * 2,
+                            "photo": "/photos/a.jpg",
+                            "box": BOX,
+                            "similarity": 0.83,
+                            "probability": 0.998,
+                            "person": None,
+                        }
+                    ],
+                }
+            ],
+        },
+        {
+            "schema": "faceindex.search/1",
+            "catalog": "s3://bucket/catalog",
+            "generation": 1,
+            "model": MODEL,
+            "gallery_size": 0,
+            "query": {"vectors": "probes.npy", "row": 17},
+            "faces": [
+                {
+                    "face": 0,
+                    "box": None,
+                    "confidence": None,
+                    "quality": None,
+                    "decision": "not_recognised",
+                    "person": None,
+                    "threshold": 0.5,
+                    "fpir": None,
+                    "threshold_source": "user",
+                    "extrapolated": False,
+                    "candidates": [],
+                }
+            ],
+        },
+    ],
+    "status": [
+        {
+            "schema": "faceindex.status/1",
+            "catalog": "faceindex-catalog",
+            "generation": 7,
+            "model": MODEL,
+            "photos": {"ok": 100, "no_face": 20, "truncated": 1},
+            "faces": 140,
+            "people": 0,
+            "clusters": 0,
+            "index": {
+                "factory": "exact",
+                "shards": 1,
+                "recall_at_10": None,
+                "first_agreement": None,
+                "bytes_per_face": 298.5,
+            },
+            "threshold": {"fpir": 0.01, "value": 0.55, "source": "model", "extrapolated": False},
+            "disk_bytes": 123456,
+        }
+    ],
+    "run": [
+        {
+            "schema": "faceindex.run/1",
+            "run": "20260102T030405Z",
+            "generation": 8,
+            "photos": {"ok": 10, "unreadable": 1},
+            "embedded": 10,
+            "unchanged": 0,
+            "removed": 0,
+            "faces": 12,
+            "seconds": 3.5,
+            "photos_per_second": 3.1,
+            "quarantined": [{"photo": "/photos/bad.jpg", "state": "unreadable", "detail": "not a picture"}],
+        }
+    ],
+    "verify": [
+        {
+            "schema": "faceindex.verify/1",
+            "similarity": 0.71,
+            "probability": 0.99,
+            "threshold": 0.45,
+            "fmr": 1e-4,
+            "decision": "same",
+            "a": SIDE,
+            "b": SIDE,
+        },
+        {
+            "schema": "faceindex.verify/1",
+            "similarity": None,
+            "probability": None,
+            "threshold": 0.45,
+            "fmr": None,
+            "decision": "no_face",
+            "a": SIDE,
+            "b": {"image": "b.jpg", "faces": 0, "box": None},
+        },
+    ],
+}
+"""Documents as the command line prints them, by the examples of its documentation."""
+
+
+def schema(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((SCHEMAS / f"{name}.v1.json").read_text())
+    return loaded
+
+
+def published(field: pa.Field) -> tuple[str, str, bool, dict[str, str] | None]:
+    """Return what the schema file must say of a field, with the dimension and the model left open."""
+    kind, metadata = str(field.type), None
+    if field.name == "embedding":
+        kind = kind.replace(str(2 * DIMENSION), "2d")
+        open_values = {str(DIMENSION): "d", MODEL: "name@digest of the model"}
+        texts = {key.decode(): value.decode() for key, value in field.metadata.items()}
+        metadata = {key: open_values.get(value, value) for key, value in texts.items()}
+    return field.name, kind, field.nullable, metadata
+
+
+def test_every_schema_file_is_checked_here() -> None:
+    names = {path.name for path in SCHEMAS.glob("*.json")}
+
+    assert names == {f"{name}.v1.json" for name in [*TABLES, *DOCUMENTS, "generation"]}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_published_table_is_the_stored_one_field_by_field(name: str) -> None:
+    document = schema(name)
+
+    fields = [(one["name"], one["type"], one["nullable"], one.get("metadata")) for one in document["fields"]]
+    assert fields == [published(field) for field in TABLES[name]]
+    assert (document["name"], document["version"]) == (name, 1)
+    metadata = {key.decode(): value.decode() for key, value in TABLES[name].metadata.items()}
+    assert document["metadata"] == metadata == {"faceindex.table": f"{name}.v1"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_field_says_what_it_is(name: str) -> None:
+    for field in schema(name)["fields"]:
+        assert set(field) - {"metadata"} == {"name", "type", "nullable", "unit", "description"}
+        assert len(field["description"]) > 10
+        if field["name"].endswith(("_bytes", "_ns")) or field["name"] in ("x0", "y0", "x1", "y1", "width", "height"):
+            assert field["unit"] in ("bytes", "ns", "px")
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "generation"])
+def test_a_document_schema_is_itself_valid(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+    assert schema(name)["$id"] == f"{name}.v1.json"
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, n) for name, all_ in DOCUMENTS.items() for n in range(len(all_))])
+def test_the_documented_examples_are_valid_and_every_required_field_is_required(name: str, number: int) -> None:
+    validator = jsonschema.Draft202012Validator(schema(name))
+    document = DOCUMENTS[name][number]
+    validator.validate(document)
+
+    for key in document:
+        without = {other: value for other, value in document.items() if other != key}
+        assert not validator.is_valid(without), f"{name} is valid without {key}"
+        assert not validator.is_valid({**document, key: object()}), f"{key} of {name} may be anything"
+    assert not validator.is_valid({**document, "schema": f"faceindex.{name}/2"})
+    assert validator.is_valid({**document, "added_later": 1})
+
+
+def test_the_states_of_a_photo_are_those_published() -> None:
+    states = [str(state) for state in PhotoState]
+
+    assert schema("status")["properties"]["photos"]["propertyNames"]["enum"] == states
+    assert schema("run")["properties"]["photos"]["propertyNames"]["enum"] == states
+    assert schema("generation")["properties"]["photo_counts"]["propertyNames"]["enum"] == states
+    quarantined = schema("run")["properties"]["quarantined"]["items"]["properties"]["state"]["enum"]
+    assert quarantined == [state for state in states if state not in ("ok", "no_face")]
+
+
+def described(value: Any, part: dict[str, Any], whole: dict[str, Any]) -> None:
+    """Assert that the schema names every key of a document, at every depth."""
+    while "$ref" in part:
+        part = whole["$defs"][part["$ref"].rpartition("/")[2]]
+    if "anyOf" in part:
+        part = part["anyOf"][0]
+        described(value, part, whole)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            inside = part.get("properties", {}).get(key, part.get("additionalProperties"))
+            assert inside, f"{key} is not in the schema"
+            described(inner, inside, whole)
+    elif isinstance(value, list):
+        for inner in value:
+            described(inner, part["items"], whole)
+
+
+def test_a_manifest_is_valid_and_has_no_field_the_schema_does_not_name(tmp_path: Path) -> None:
+    catalog: Catalog = make_catalog(str(tmp_path / "catalog"))
+    manifest = json.loads(load(catalog.files, 2).to_bytes())
+
+    jsonschema.Draft202012Validator(schema("generation")).validate(manifest)
+    described(manifest, schema("generation"), schema("generation"))
+    assert set(manifest) == set(schema("generation")["required"])

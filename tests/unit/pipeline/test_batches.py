@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import pytest
+
+from faceindex.config import Settings
+from faceindex.pipeline.batches import Known, compare, is_under, make_batches, settings_digest
+from faceindex.types import ModelId, PhotoRef, PhotoState
+
+MODEL = ModelId("demo@0123456789ab")
+
+
+def refs(*names: str, size: int = 10, mtime: int = 1) -> list[PhotoRef]:
+    return [PhotoRef(f"/photos/{name}".encode(), size, mtime) for name in names]
+
+
+def test_batches_hold_every_photo_once_and_in_order() -> None:
+    photos = sorted(refs(*(f"{i:03}.jpg" for i in range(10))))
+
+    batches = list(make_batches(photos, Settings(batch_photos=3), "digest"))
+
+    assert [ref for batch in batches for ref in batch.photos] == photos
+    assert [len(batch.photos) for batch in batches] == [3, 3, 3, 1]
+
+
+def test_a_batch_ends_before_it_exceeds_its_bytes_but_takes_one_large_photo() -> None:
+    photos = [*refs("a", "b", "c", size=400_000), *refs("d", size=5_000_000), *refs("e", size=1)]
+
+    batches = list(make_batches(photos, Settings(batch_megabytes=1), "digest"))
+
+    assert [[ref.path[-1:] for ref in batch.photos] for batch in batches] == [[b"a", b"b"], [b"c"], [b"d"], [b"e"]]
+
+
+def test_the_same_photos_and_settings_give_the_same_batch_ids() -> None:
+    photos = refs("a", "b")
+
+    assert list(make_batches(photos, Settings(), "digest")) == list(make_batches(photos, Settings(), "digest"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        refs("a", "c"),
+        refs("a", "b", size=11),
+        refs("a", "b", mtime=2),
+        refs("b", "a"),
+        refs("a"),
+        [PhotoRef(b"/photos/a/photos/b", 10, 1)],
+    ],
+)
+def test_any_other_photos_give_another_batch_id(other: list[PhotoRef]) -> None:
+    [batch] = make_batches(refs("a", "b"), Settings(), "digest")
+    [another] = make_batches(other, Settings(), "digest")
+
+    assert batch.batch_id != another.batch_id
+
+
+@pytest.mark.parametrize("name", Settings.DATA_SETTINGS)
+def test_every_data_setting_changes_the_digest(name: str) -> None:
+    value = getattr(Settings(), name)
+    other = (not value) if isinstance(value, bool) else value + 1 if isinstance(value, int) else value + "x"
+
+    assert settings_digest(Settings(), "mtcnn", MODEL) != settings_digest(
+        replace(Settings(), **{name: other}), "mtcnn", MODEL
+    )
+
+
+def test_settings_that_do_not_shape_data_files_leave_the_digest_alone() -> None:
+    changed = Settings(batch_photos=3, index="exact", photo_timeout_s=1.0, roots=("/photos",))
+
+    assert settings_digest(Settings(), "mtcnn", MODEL) == settings_digest(changed, "mtcnn", MODEL)
+
+
+def known_of(photos: list[PhotoRef], state: PhotoState = PhotoState.OK) -> dict[bytes, Known]:
+    return {ref.path: Known(ref.size_bytes, ref.mtime_ns, state) for ref in photos}
+
+
+def test_an_unchanged_folder_has_nothing_to_do() -> None:
+    photos = refs("a", "b")
+
+    changes = compare(photos, known_of(photos), [b"/photos"], retry_failed=False)
+
+    assert (changes.todo, changes.gone, changes.unchanged_count) == ([], [], 2)
+
+
+def test_new_changed_and_touched_photos_are_done_and_missing_ones_are_gone() -> None:
+    before = [*refs("gone", "same"), *refs("grown", size=10), *refs("touched", mtime=1)]
+    now = [*refs("touched", mtime=2), *refs("new", "same"), *refs("grown", size=11)]
+
+    changes = compare(now, known_of(before), [b"/photos"], retry_failed=False)
+
+    assert [ref.path for ref in changes.todo] == [b"/photos/grown", b"/photos/new", b"/photos/touched"]
+    assert changes.gone == [b"/photos/gone"]
+    assert changes.unchanged_count == 1
+
+
+def test_photos_under_roots_that_were_not_crawled_are_left_alone() -> None:
+    elsewhere = {b"/other/a.jpg": Known(1, 1, PhotoState.OK), b"/photos2/a.jpg": Known(1, 1, PhotoState.OK)}
+
+    changes = compare([], elsewhere, [b"/photos"], retry_failed=False)
+
+    assert changes.gone == []
+
+
+def test_a_failed_photo_is_tried_again_only_when_asked_or_changed() -> None:
+    photos = refs("broken")
+    known = known_of(photos, PhotoState.TRUNCATED)
+
+    assert compare(photos, known, [b"/photos"], retry_failed=False).todo == []
+    assert compare(photos, known, [b"/photos"], retry_failed=True).todo == photos
+    assert compare(refs("broken", size=12), known, [b"/photos"], retry_failed=False).todo == refs("broken", size=12)
+
+
+def test_a_photo_seen_through_two_overlapping_roots_counts_once() -> None:
+    changes = compare([*refs("a"), *refs("a")], {}, [b"/photos", b"/photos"], retry_failed=False)
+
+    assert changes.todo == refs("a")
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [(b"/photos/a", True), (b"/photos", True), (b"/photos2/a", False), (b"/", False)],
+)
+def test_a_path_is_under_a_root_by_whole_folder_names(path: bytes, inside: bool) -> None:
+    assert is_under(path, [b"/photos"]) is inside
+    assert is_under(path, [b"/photos/"]) is (inside and path != b"/photos")
