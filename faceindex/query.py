@@ -286,11 +286,11 @@ def load_picture(picture: Picture, settings: Settings) -> tuple[Image, str]:
     return Image(b"", b"", upright, "picture"), str(getattr(picture, "filename", "") or "(picture)")
 
 
-def open_upright(path: str, max_megapixels: int = Settings.max_megapixels) -> Image:
+def open_upright(path: str, max_megapixels: int = 120) -> Image:
     """Return the decoded photo at a path or URL; raises `FaceIndexError` when it cannot be read."""
     try:
         ref = next(crawl(path), None)
-        if ref is None or fsdecode(ref.path) not in (path, abspath(path)):
+        if ref is None or fsdecode(ref.path) not in (path, abspath(path)):  # noqa: PTH100 - a Path cannot hold every name
             raise FaceIndexError(f"{path} is a folder; give a picture")
         return decode(read_photo(ref), ref.path, max_megapixels)
     except ItemError as error:
@@ -322,8 +322,8 @@ def verify(
     pairs = len(left.vectors) * len(right.vectors)
     if not pairs:
         return VerifyAnswer(None, None, threshold, None if threshold is not None else fmr, "no_face", *sides)
-    table = None if threshold is not None else load_table(recogniser.embedder.model)
-    limit = threshold if table is None else table.verification_threshold(fmr / pairs).value
+    table = load_table(recogniser.embedder.model) if threshold is None else None
+    limit = table.verification_threshold(fmr / pairs).value if table else float(threshold or 0.0)
     scores = left.vectors @ right.vectors.T
     i, j = np.unravel_index(int(np.argmax(scores)), scores.shape)
     similarity = float(scores[i, j])

@@ -45,12 +45,8 @@ def rows_of(view: pa.Table, photo_ids: NDArray[np.void]) -> NDArray[np.int64]:
     """
     require("photo_ids", photo_ids, f"V{ID_BYTES}", (None,))
     column = view.column("photo_id")
-    known = _sortable(from_id_column(column.slice(0, len(column) - column.null_count)))
-    wanted = _sortable(photo_ids)
-    rows = np.searchsorted(known, wanted)
-    found = rows < len(known)
-    found[found] = known[rows[found]] == wanted[found]
-    return np.where(found, rows, -1)
+    known = from_id_column(column.slice(0, len(column) - column.null_count))
+    return _positions(known, photo_ids)
 
 
 def live_faces(files: Files, generation: Generation, columns: list[str] | None = None) -> pa.Table:
@@ -64,7 +60,7 @@ def live_faces(files: Files, generation: Generation, columns: list[str] | None =
         ModelMismatchError: a batch holds embeddings of another model than the generation's.
     """
     view = open_view(files, generation)
-    live_ids = view.filter(pc.equal(view["state"], PhotoState.OK.value))["photo_id"].combine_chunks()
+    live_ids = from_id_column(view.filter(pc.equal(view["state"], PhotoState.OK.value))["photo_id"])
     schema = faces_schema(generation.dimension, generation.model)
     columns = columns or schema.names
     needed = list(dict.fromkeys(["face_id", "photo_id", *columns]))
@@ -73,7 +69,7 @@ def live_faces(files: Files, generation: Generation, columns: list[str] | None =
         part = read_table(files, batch.faces, needed)
         if "embedding" in needed:
             require_model(generation.model, embedding_model(part.schema))
-        parts.append(part.filter(pc.is_in(part["photo_id"], value_set=live_ids)))
+        parts.append(part.filter(pa.array(_positions(live_ids, from_id_column(part["photo_id"])) >= 0)))
     faces = pa.concat_tables(parts)
     _, first = np.unique(_sortable(from_id_column(faces["face_id"])), return_index=True)
     return faces.select(columns).take(first)
@@ -97,6 +93,15 @@ def read_tombstones(files: Files, generation: Generation) -> NDArray[np.void]:
         return np.empty(0, dtype=f"V{ID_BYTES}")
     ids: NDArray[np.void] = np.load(io.BytesIO(read_verified(files, generation.tombstones)), allow_pickle=False)
     return ids
+
+
+def _positions(ascending: NDArray[np.void], wanted: NDArray[np.void]) -> NDArray[np.int64]:
+    """Return where each wanted id first stands among ascending ones, int64 (n,); -1 where it does not."""
+    known, wanted_keys = _sortable(ascending), _sortable(wanted)
+    positions = np.searchsorted(known, wanted_keys)
+    found = positions < len(known)
+    found[found] = known[positions[found]] == wanted_keys[found]
+    return np.where(found, positions, -1)
 
 
 def _sortable(ids: NDArray[np.void]) -> NDArray[np.bytes_]:

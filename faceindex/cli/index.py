@@ -7,7 +7,7 @@ import rich_click as click
 from faceindex.cli.options import catalog_option, console, counted, device_option, json_option, print_json, printable
 
 if TYPE_CHECKING:
-    from faceindex.pipeline.run import RunReport
+    from faceindex.pipeline.report import RunReport
 
 SHOWN_QUARANTINED = 20
 
@@ -77,9 +77,8 @@ def index(
 def _show(report: "RunReport", catalog: str) -> None:
     out = console()
     if report.dry_run:
-        out.print(
-            f"would embed {counted(report.embedded, 'photo')}, forget {report.removed:,}; {report.unchanged:,} unchanged"
-        )
+        todo = f"would embed {counted(report.embedded, 'photo')} and forget {report.removed:,}"
+        out.print(f"{todo}; {report.unchanged:,} unchanged")
         return
     rate = f", {report.photos_per_second:,.1f} photos/s" if report.embedded else ""
     out.print(

@@ -11,7 +11,7 @@ from faceindex.cli.options import catalog_option, console, counted, device_optio
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from faceindex.query import FaceAnswer, OpenCatalog, SearchAnswer
+    from faceindex.query import FaceAnswer, SearchAnswer
 
 
 @click.command()
@@ -86,7 +86,7 @@ def search(
         if as_json or ndjson:
             print_json(answer.to_json(), one_line=ndjson)
         else:
-            _show(out, answer, opened)
+            _show(out, answer)
     if sheet:
         _write_sheet(answers, sheet)
     if timings:
@@ -111,7 +111,7 @@ def _pictures(images: tuple[str, ...]) -> Iterator[str]:
             yield image
 
 
-def _show(out: "Console", answer: "SearchAnswer", opened: "OpenCatalog") -> None:
+def _show(out: "Console", answer: "SearchAnswer") -> None:
     name = printable(str(answer.query["image"]))
     if not answer.faces:
         out.print(f"[bold]{name}[/]: no face found")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ class Mtcnn:
         owners, boxes, scores, points = self._locate(crops, sizes, owners, boxes)
         order = np.lexsort((-scores, owners))
         ends = np.searchsorted(owners[order], np.arange(len(images) + 1))
-        parts = [order[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        parts = [order[start:end] for start, end in pairwise(ends)]
         return [Detections(boxes[part], points[part], scores[part]) for part in parts]
 
     def _propose(self, tables: Sequence[NDArray[np.uint32]]) -> tuple[Ints, Floats]:

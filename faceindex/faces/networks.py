@@ -7,6 +7,7 @@ by one thread at a time.
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -150,7 +151,8 @@ def _convert(module: "torch.nn.Module", input_shape: tuple[int, ...]) -> Any:
 
     example = torch.zeros([2 if size == -1 else size for size in input_shape])
     frontend = FrontEndManager().load_by_framework("pytorch")
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns that shapes become constants, which is what we want
         decoder = TorchScriptPythonDecoder(module, example_input=(example,))  # must outlive the conversion
         model = frontend.convert(frontend.load(decoder))
     model.reshape(list(input_shape))

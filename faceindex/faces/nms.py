@@ -1,5 +1,7 @@
 """Non-maximum suppression within groups."""
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +29,10 @@ def nms(
     low, high = boxes[order, :2], boxes[order, 2:]
     areas = np.prod(high - low + one, axis=1)
     bounds = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-2))
-    kept = [_greedy(low, high, areas, start, end, threshold, one) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    kept = [
+        start + _greedy(low[start:end], high[start:end], areas[start:end], threshold, one)
+        for start, end in pairwise(bounds)
+    ]
     return order[np.concatenate(kept)] if kept else np.empty(0, np.int64)
 
 
@@ -35,12 +40,10 @@ def _greedy(
     low: NDArray[np.float32],
     high: NDArray[np.float32],
     areas: NDArray[np.float32],
-    start: int,
-    end: int,
     threshold: float,
     one: np.float32,
 ) -> NDArray[np.int64]:
-    left = np.arange(start, end)
+    left = np.arange(len(low))
     kept = []
     while len(left):
         best, left = left[0], left[1:]

@@ -77,10 +77,11 @@ def crawl(root: str, report: CrawlReport | None = None) -> Iterator[PhotoRef]:
         raise ConfigError(f"{root} cannot be read: {reason(error)}") from error
 
 
-def reason(error: OSError) -> str:
-    """Return what the system says of an error, without the path, starting in lower case."""
-    text = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-    return text[:1].lower() + text[1:]
+def reason(error: Exception) -> str:
+    """Return what the system or the client of a store says of an error: one line, without the path."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Folder:
@@ -209,7 +210,12 @@ def _is_catalog(path: bytes) -> bool:
 
 def _crawl_store(url: str, report: CrawlReport) -> Iterator[PhotoRef]:
     store = Store(url)
-    found = store.info(store.root)
+    try:
+        found = store.info(store.root)
+    except OSError:
+        raise
+    except Exception as error:  # clients of object stores raise errors of their own, such as for missing credentials
+        raise ConfigError(f"{url} cannot be read: {reason(error)}") from error
     if found["type"] == "file":
         return iter([store.ref(found)])
     return _walk_store(store, report)
@@ -221,7 +227,7 @@ def _walk_store(store: Store, report: CrawlReport) -> Iterator[PhotoRef]:
         folder = pending.pop()
         try:
             listing = store.entries(folder)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - see above
             report.problems.append(CrawlProblem(store.url(folder), reason(error)))
             continue
         if {"catalog.toml", "generations"} <= {posixpath.basename(info["name"].rstrip("/")) for info in listing}:

@@ -56,4 +56,4 @@ def _sniff_iso_media(head: bytes) -> str | None:
         return None  # a video
     box_bytes = int.from_bytes(head[:4], "big")
     compatible = {head[start : start + 4] for start in range(16, min(box_bytes, len(head)), 4)}
-    return "AVIF" if compatible & _AVIF_BRANDS and not compatible & _HEIF_BRANDS else "HEIF"
+    return "AVIF" if compatible & _AVIF_BRANDS else "HEIF"

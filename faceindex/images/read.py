@@ -71,7 +71,7 @@ def _read_store(ref: PhotoRef) -> bytes:
     except OSError:
         raise
     except Exception as error:  # clients of object stores raise what their network library does
-        raise ItemError(PhotoState.UNREADABLE, f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        raise ItemError(PhotoState.UNREADABLE, reason(error)) from error
     _require_same(ref, len(payload), found.mtime_ns)
     _require_same(ref, found.size_bytes, found.mtime_ns)
     return payload

@@ -36,29 +36,33 @@ CONFIG = {
 }
 
 
-class JobPlugin(WorkerPlugin):  # type: ignore[misc]
+class JobPlugin(WorkerPlugin):
     """Loads the networks once in every worker, also in one that was started again."""
 
     name = "faceindex"
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.worker: BatchWorker | None = None
 
-    def setup(self, worker: Worker) -> None:
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
         """Load the networks."""
-        worker.faceindex = BatchWorker(self.job)
+        self.worker = BatchWorker(self.job)
 
 
 def run_batch(batch: Batch, excluded: Mapping[int, ItemError]) -> Receipt:
     """Do one batch on the worker that calls this."""
-    worker: BatchWorker = get_worker().faceindex
-    return worker.run(batch, excluded)
+    return _worker().run(batch, excluded)
 
 
 def probe_photos(photos: Sequence[PhotoRef]) -> None:
     """Process photos on the worker that calls this, and write nothing."""
-    worker: BatchWorker = get_worker().faceindex
-    worker.probe(photos)
+    _worker().probe(photos)
+
+
+def _worker() -> BatchWorker:
+    worker: BatchWorker = get_worker().plugins[JobPlugin.name].worker
+    return worker
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -10,16 +11,18 @@ import pyarrow.compute as pc
 from faceindex import __version__
 from faceindex.catalog import generations
 from faceindex.catalog.catalog import Catalog
-from faceindex.catalog.checksums import write_entry
-from faceindex.catalog.generations import BatchFiles, Generation, seal_json
+from faceindex.catalog.checksums import entry_of, write_entry
+from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import plan_path, report_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table
+from faceindex.gallery.recipe import EXACT
+from faceindex.gallery.renew import with_gallery
 from faceindex.pipeline.batches import Known
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
-from faceindex.tables import PHOTOS_VIEW, embedding_model, photo_results
-from faceindex.types import PhotoState
+from faceindex.tables import PHOTOS_VIEW, embedding_model, photo_results, require_model
+from faceindex.types import IndexRecipe, ModelId, PhotoState
 
 
 def known_photos(catalog: Catalog, served: Generation | None) -> dict[bytes, Known]:
@@ -29,3 +32,85 @@ def known_photos(catalog: Catalog, served: Generation | None) -> dict[bytes, Kno
     view = open_view(catalog.files, served)
     columns = (view[name].to_pylist() for name in ("path", "size_bytes", "mtime_ns", "state"))
     return {path: Known(size, mtime, PhotoState(state)) for path, size, mtime, state in zip(*columns, strict=True)}
+
+
+def publish_plan(
+    catalog: Catalog, served: Generation | None, plan: Plan, done: Mapping[str, BatchFiles], report: RunReport
+) -> Generation:
+    """Publish the generation in which a plan's photos are done and its gone ones forgotten.
+
+    Args:
+        catalog: the catalog, whose writer lock is held.
+        served: the generation the plan was made against.
+        plan: all of its batches are done.
+        done: their files.
+        report: is given what became of each photo, and stored with the run.
+    """
+    files = catalog.files
+    tables = {batch.batch_id: read_table(files, done[batch.batch_id].photos) for batch in plan.batches}
+    for table in tables.values():
+        report.of_results(photo_results(table))
+    view = _view(catalog, served, plan, tables)
+    number = served.number + 1 if served else 1
+    model, dimension = _model(catalog, served, done)
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(view["state"]).to_pylist()}
+    report.run, report.generation, report.path = plan.run, number, f"{files.root}/{report_path(plan.run)}"
+    draft = Generation(
+        number=number,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        faceindex=__version__,
+        model=model,
+        dimension=dimension,
+        settings_digest=plan.digest,
+        photo_counts=counts,
+        face_count=0,
+        batches={**(served.batches if served else {}), **done},
+        view=write_view(files, number, view),
+        recipe=IndexRecipe(EXACT),
+        shards=served.shards if served else (),
+        runs=served.runs if served else {},
+        previous=served.number if served else None,
+    )
+    finished = with_gallery(catalog.files, draft, catalog.settings.index)
+    report.stop()
+    report.of_generation(finished)
+    text = json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode()
+    entries = (entry_of(files, plan_path(plan.run)), write_entry(files, report_path(plan.run), text))
+    finished = replace(finished, runs={**finished.runs, plan.run: entries})
+    generations.publish(files, finished)
+    return finished
+
+
+def publish_gallery(catalog: Catalog, served: Generation) -> Generation:
+    """Publish a generation of the same photos with the kind of index the settings now ask for."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
+    finished = with_gallery(catalog.files, draft, catalog.settings.index)
+    generations.publish(catalog.files, finished)
+    return finished
+
+
+def _view(catalog: Catalog, served: Generation | None, plan: Plan, tables: Mapping[str, pa.Table]) -> pa.Table:
+    """Return the live photos: those served, without the plan's paths, and the plan's own."""
+    parts = [PHOTOS_VIEW.empty_table()]
+    if served is not None:
+        before = open_view(catalog.files, served)
+        paths = [ref.path for batch in plan.batches for ref in batch.photos]
+        replaced = pc.is_in(before["path"], value_set=pa.array([*paths, *plan.gone], pa.binary()))
+        parts.append(before.filter(pc.invert(replaced)))
+    for batch, table in tables.items():
+        named = table.append_column("batch", pa.array([batch] * len(table), pa.string()))
+        parts.append(named.select(PHOTOS_VIEW.names).cast(PHOTOS_VIEW))
+    return pa.concat_tables(parts)
+
+
+def _model(catalog: Catalog, served: Generation | None, done: Mapping[str, BatchFiles]) -> tuple[ModelId, int]:
+    """Return the model and dimension that the batches say they hold."""
+    if not done:
+        assert served is not None
+        return served.model, served.dimension
+    schema = read_table(catalog.files, next(iter(done.values())).faces, ["embedding"]).schema
+    model = embedding_model(schema)
+    if served is not None:
+        require_model(served.model, model)
+    return model, schema.field("embedding").type.byte_width // 2

@@ -1,6 +1,7 @@
 """What a run did, as it is printed and stored."""
 
 import os
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ class RunReport:
     removed: int = 0
     faces: int = 0
     """Faces in the catalog."""
+    started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
     quarantined: list[dict[str, str]] = field(default_factory=list)
     """Photos this run could not process, each with its state and detail."""
@@ -45,6 +47,10 @@ class RunReport:
     @property
     def photos_per_second(self) -> float:
         return self.attempted / self.seconds if self.seconds else 0.0
+
+    def stop(self) -> None:
+        """Take the time."""
+        self.seconds = time.perf_counter() - self.started
 
     def of_results(self, results: list[PhotoResult]) -> None:
         """Count photos of this run."""

@@ -7,7 +7,6 @@ new is planned, so the data files become those of an undisturbed run.
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_pa
 from faceindex.catalog.upkeep import collect
 from faceindex.config import Settings
 from faceindex.errors import CatalogError, InterruptedRunError, ModelMismatchError, NothingFoundError
+from faceindex.gallery.recipe import outdated
 from faceindex.images.crawl import CrawlReport, crawl
 from faceindex.images.remote import protocol_of
 from faceindex.pipeline.batches import Batch, Changes, Known, compare, is_under, make_batches, settings_digest
@@ -69,7 +69,7 @@ def index_photos(
         LockedError: another run is going on.
         InterruptedRunError: a signal stopped the run; the same command resumes it.
     """
-    started = time.perf_counter()
+    report = RunReport()
     roots = [_absolute(root) for root in photos]
     crawled = CrawlReport()
     progress("looking for photos")
@@ -80,19 +80,20 @@ def index_photos(
             raise NothingFoundError(_no_photos(roots, crawled))
         seen = chain([first], seen)
         if options.dry_run:
-            return RunReport(dry_run=True, embedded=1 + sum(1 for _ in seen), catalog=catalog)
-        settings = Settings(embedder=options.model or Settings.embedder, weights=options.weights or "")
-        opened = Catalog.create(catalog, replace(settings, roots=tuple(roots), index=options.index or "auto"))
+            report.embedded, report.dry_run = sum(1 for _ in seen), True
+            return report
+        opened = Catalog.create(catalog, _first_settings(options))
     else:
         opened = Catalog.open(catalog)
-    run = _Run(opened, options, progress, RunReport(catalog=opened.root, dry_run=options.dry_run), crawled)
+    report.catalog, report.dry_run = opened.root, options.dry_run
+    run = _Run(opened, options, progress, report, crawled)
     if options.dry_run:
         run.look(seen, roots)
     else:
         with opened.lock(f"faceindex index {' '.join(photos)}"), run.interruptible():
             run.everything(seen, roots)
-    run.report.seconds = time.perf_counter() - started
-    return run.report
+    report.stop()
+    return report
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ class _Run:
             plan = Plan(new_run(), digest, batches, tuple(changes.gone))
             write_plan(self.catalog.files, plan)
             self._finish(plan)
-        elif self.served and self.served.recipe_asked != self.catalog.settings.index:
+        elif self.served and self._index_outdated(self.served):
             self.progress("building the index")
             self.served = publish_gallery(self.catalog, self.served)
         self.report.of_generation(self.served)
@@ -190,6 +191,9 @@ class _Run:
         if adopted != settings:
             self.catalog = self.catalog.with_settings(adopted)
 
+    def _index_outdated(self, served: Generation) -> bool:
+        return outdated(served.recipe, served.face_count, served.dimension, self.catalog.settings.index)
+
     def _digest(self) -> str:
         from faceindex.faces.models import detector_id, embedder_id
 
@@ -250,6 +254,11 @@ class _Run:
         )
 
 
+def _first_settings(options: IndexOptions) -> Settings:
+    chosen = {"embedder": options.model, "weights": options.weights, "index": options.index}
+    return replace(Settings(), **{name: value for name, value in chosen.items() if value})  # type: ignore[arg-type]
+
+
 def default_workers(device: str) -> int:
     """Return how many processes to start: one a core, or one for a GPU."""
     from faceindex.faces.networks import resolve_device
@@ -258,9 +267,9 @@ def default_workers(device: str) -> int:
 
 
 def _absolute(root: str) -> str:
-    return (
-        root.rstrip("/") if protocol_of(root) not in (None, "file") else os.path.abspath(root.removeprefix("file://"))
-    )
+    if protocol_of(root) not in (None, "file"):
+        return root.rstrip("/")
+    return os.path.abspath(root.removeprefix("file://"))  # noqa: PTH100 - a Path cannot hold every name
 
 
 def _files_of(catalog: Catalog, batch: str) -> BatchFiles:

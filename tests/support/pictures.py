@@ -71,6 +71,16 @@ def exif_with(orientation: int | None = None, **tags: Any) -> bytes:
     return exif.tobytes()
 
 
+def deflated_tiff(grey: NDArray[np.uint8]) -> bytes:
+    """Return a compressed TIFF put together by hand, its tags in front of its pixels, where no cut reaches them."""
+    height, width = grey.shape
+    strip = zlib.compress(grey.tobytes())
+    start = 8 + 2 + 9 * 12 + 4
+    values = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 273: start, 277: 1, 278: height, 279: len(strip)}
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(values)) + tags + bytes(4) + strip
+
+
 def png(width: int, height: int, bit_depth: int, colour_type: int, scanlines: bytes) -> bytes:
     """Return a PNG put together by hand, so that its header may promise what Pillow would not write."""
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.disk import memory_folder
 
-@pytest.fixture(params=["path", "file", "local", "memory"])
+
+@pytest.fixture(params=["path", "local", "memory"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A root that does not exist yet: a local folder by path and by URL, and two object stores of fsspec."""
-    folder = tmp_path / "my catalog"
+    """A root that does not exist yet: a local folder, and two object stores of fsspec."""
     if request.param != "memory":
-        yield {"path": f"{folder}", "file": f"file://{folder}", "local": f"local://{folder}"}[request.param]
+        with memory_folder(tmp_path) as folder:
+            yield f"{folder}/my catalog" if request.param == "path" else f"local://{folder}/my catalog"
         return
     import fsspec
 

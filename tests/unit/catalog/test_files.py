@@ -117,6 +117,13 @@ def test_files_travel_to_other_processes(files: Files) -> None:
     assert pickle.loads(pickle.dumps(files)).read("a") == b"x"
 
 
+def test_a_file_url_is_the_folder_it_names(tmp_path: Path) -> None:
+    open_files(f"file://{tmp_path}").write("faces/ab/one", b"x")
+
+    assert open_files(str(tmp_path)).read("faces/ab/one") == b"x"
+    assert isinstance(open_files(f"file://{tmp_path}"), LocalFiles)
+
+
 @pytest.mark.parametrize("root", ["s3x://bucket", "no-such-protocol://x"])
 def test_an_unknown_protocol_is_a_usage_error(root: str) -> None:
     with pytest.raises(ConfigError, match="not a place for a catalog"):

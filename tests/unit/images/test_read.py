@@ -88,6 +88,11 @@ def test_an_input_output_error_is_unreadable() -> None:
     assert state_of(PhotoRef(bytes(memory), found.st_size, found.st_mtime_ns)) == "unreadable"
 
 
+def test_more_bytes_than_the_system_tells_of_are_noticed() -> None:
+    # The kernel makes this file up as it is read, and gives its size as 0.
+    assert state_of(ref_of("/proc/version")) == "changed_while_read"
+
+
 def test_a_pipe_in_the_place_of_a_photo_is_unreadable_and_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
 
