@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import faceindex
-from faceindex.arrays import l2_normalize
+from lfw import main_faces, people_of
+
 from faceindex.evaluation.model_table import make_model_table
 from faceindex.evaluation.thresholds import ModelTable
-from faceindex.tables import from_float16_column
+from faceindex.types import ModelId
 
 DATA = "Labelled Faces in the Wild (deep-funneled), development part, less 8 people whose labels are wrong"
-
-LFW_SIDE_PX = 250
 
 LABEL_ERRORS = frozenset(
     {
@@ -41,22 +39,13 @@ LABEL_ERRORS = frozenset(
 """People left out: their faces would count as the strongest look-alikes of all, and set every rate below 0.003."""
 
 
-def labelled_faces(catalog: str) -> tuple[NDArray[np.float32], NDArray[np.int64], str]:
-    """Return vectors float32 (n, d), subjects int64 (n,) and the model; one face a photo, labelled by its folder."""
-    opened = faceindex.open(catalog)
-    table = opened.faces()
-    boxes = np.column_stack([table[edge].to_numpy() for edge in ("x0", "y0", "x1", "y1")])
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    off_centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - LFW_SIDE_PX / 2
-    photos = np.array(table["photo"].to_pylist())
-    # The face LFW is about is large and near the middle; others in the photo are bystanders.
-    order = np.lexsort((-(area - 2 * (off_centre**2).sum(axis=1)), photos))
-    _, first = np.unique(photos[order], return_index=True)
-    people = np.array([Path(photo).parent.name for photo in photos[order[first]]])
+def labelled_faces(catalog: str) -> tuple[NDArray[np.float32], NDArray[np.int64], ModelId]:
+    """Return vectors float32 (n, d), subjects int64 (n,) and the model, without the label errors."""
+    photos, vectors, model = main_faces(catalog)
+    people = people_of(photos)
     kept = ~np.isin(people, list(LABEL_ERRORS))
-    vectors = l2_normalize(from_float16_column(table["embedding"])[order[first][kept]])
     _, subjects = np.unique(people[kept], return_inverse=True)
-    return vectors, subjects.astype(np.int64), opened.generation.model
+    return vectors[kept], subjects.astype(np.int64), model
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Settings of a catalog: one frozen dataclass, kept as `catalog.toml`, and the digest that names its data files."""
 
+import json
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -98,10 +99,8 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        # JSON string escapes are valid TOML basic strings.
-        import json
-
-        return json.dumps(value)
+        # JSON's string escapes are valid in TOML, which cannot hold bytes that are not UTF-8 (in a root's name).
+        return json.dumps(value.encode("utf-8", "replace").decode(), ensure_ascii=False)
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return repr(value)

@@ -73,7 +73,8 @@ def index_photos(
     roots = [_absolute(root) for root in photos]
     crawled = CrawlReport()
     progress("looking for photos")
-    seen: Iterator[PhotoRef] = chain.from_iterable(crawl(root, crawled) for root in roots)
+    # A root that does not exist fails here, before the others are walked.
+    seen: Iterator[PhotoRef] = chain.from_iterable([crawl(root, crawled) for root in roots])
     if not open_files(catalog).exists(SETTINGS):
         first = next(seen, None)
         if first is None:
