@@ -90,8 +90,8 @@ def main() -> None:
     rows.append({"fold": "mean", "accuracy %": round(100 * np.mean(accuracies), 3), "threshold": round(thresholds, 4)})
     rows.append({"fold": "sd", "accuracy %": round(100 * np.std(accuracies, ddof=1), 3), "threshold": 0.0})
     recipe = (
-        f"{model}; {sum(len(fold) for fold in scores):,} pairs in {len(scores)} folds of {arguments.pairs.name}, threshold "
-        f"from the other folds; {missing} pairs with an undetected face, counted as errors. No randomness."
+        f"{model}; {sum(len(fold) for fold in scores):,} pairs in {len(scores)} folds of {arguments.pairs.name}, "
+        f"threshold from the other folds; {missing} pairs with an undetected face, counted as errors. No randomness."
     )
     publish("lfw_verification", "LFW verification", recipe, rows, about)
 

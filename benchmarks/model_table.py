@@ -12,9 +12,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from lfw import main_faces, people_of
+from numpy.typing import NDArray
 
 from faceindex.evaluation.model_table import make_model_table
 from faceindex.evaluation.thresholds import ModelTable

@@ -194,7 +194,8 @@ class OpenCatalog:
         [faces] = self.recogniser.faces([image])
         with self.clock.stage("search"):
             found = self.gallery.search(faces.vectors, self.recogniser.embedder.model, k)
-            answers = self._answers(faces, found, limit, None if threshold is not None else fpir)
+            order = by_prominence(faces.detections.boxes, image.width, image.height)
+            answers = self._answers(faces, order, found, limit, None if threshold is not None else fpir)
         return SearchAnswer(
             catalog=self.catalog.root,
             generation=self.generation.number,
@@ -219,20 +220,23 @@ class OpenCatalog:
         return found.add_column(1, "photo", [photos])
 
     def _answers(
-        self, faces: PhotoFaces, found: CandidateLists, limit: Threshold, fpir: float | None
+        self,
+        faces: PhotoFaces,
+        order: NDArray[np.int64],
+        found: CandidateLists,
+        limit: Threshold,
+        fpir: float | None,
     ) -> list[FaceAnswer]:
-        answers = []
-        for index, (box, confidence, quality) in enumerate(
-            zip(faces.detections.boxes, faces.detections.confidences, faces.qualities, strict=True)
-        ):
+        answers: list[FaceAnswer] = []
+        for index in order:
             count = int(found.counts[index])
             candidates = list(self._candidates(found.face_ids[index, :count], found.similarities[index, :count]))
             answers.append(
                 FaceAnswer(
-                    face=index,
-                    box=_box(box),
-                    confidence=round(float(confidence), 4),
-                    quality=round(float(quality), 4),
+                    face=len(answers),
+                    box=_box(faces.detections.boxes[index]),
+                    confidence=round(float(faces.detections.confidences[index]), 4),
+                    quality=round(float(faces.qualities[index]), 4),
                     decision="identified"
                     if count and found.similarities[index, 0] >= limit.value
                     else "not_recognised",
@@ -269,6 +273,17 @@ class OpenCatalog:
             return round(self.thresholds.probability_identified(similarity, self.gallery.size), 4)
         except ConfigError:  # a model without a table still gives similarities
             return None
+
+
+def by_prominence(boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.int64]:
+    """Return the order of faces in which the one a picture is about comes first: large and in the middle.
+
+    Area less twice the squared distance of the centre from the middle of the picture, a usual rule for portraits
+    (facenet-pytorch calls it `center_weighted_size`).
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    off_centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([width, height]) / 2
+    return np.argsort(-(sides.prod(axis=1) - 2 * (off_centre**2).sum(axis=1)), kind="stable")
 
 
 def load_picture(picture: Picture, settings: Settings) -> tuple[Image, str]:

@@ -15,12 +15,16 @@ def check(ctx: click.Context, catalog: str, repair: bool, as_json: bool) -> None
 
     Exit code 0: everything is as it was written. 5: something is damaged; each file is named.
     """
+    from faceindex.catalog.catalog import read_settings
     from faceindex.catalog.files import open_files
     from faceindex.catalog.generations import restore_current
+    from faceindex.catalog.layout import CURRENT
     from faceindex.catalog.lock import writer_lock
     from faceindex.catalog.upkeep import check as problems_of
 
     files = open_files(catalog)
+    if not files.exists(CURRENT):
+        read_settings(files)  # says so when there is no catalog at all
     if repair:
         with writer_lock(files, "faceindex check --repair"):
             restore_current(files)

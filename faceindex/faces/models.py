@@ -5,28 +5,25 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from blake3 import blake3
-from numpy.typing import NDArray
 
 from faceindex.errors import ConfigError, WeightsError
 from faceindex.faces import dlib_resnet, inception, mtcnn
 from faceindex.faces import weights as weight_files
-from faceindex.faces.align import align
 from faceindex.faces.detect import Detector
-from faceindex.faces.embed import Embedder, NetworkEmbedder
+from faceindex.faces.embed import Embedder, Family, NetworkEmbedder
 from faceindex.faces.networks import load_network
-from faceindex.types import Detections, ModelId
+from faceindex.faces.weights import WeightsFile
+from faceindex.types import ModelId
+
+if TYPE_CHECKING:
+    import torch
 
 PREPROCESSING = 1
-"""Raise it when the way faces are cut or scaled changes: embeddings of both ways must not be mixed."""
-
-DLIB_TEMPLATE = np.array(
-    [[48.095, 46.487], [101.905, 46.487], [75.0, 78.957], [51.398, 106.043], [98.602, 106.043]], np.float64
-)
-"""Where MTCNN's landmarks fall in dlib's own 150-pixel chips: their mean over 500 faces, made symmetric."""
+"""Raise it when the way faces are cut or scaled changes (`TEMPLATE`, `align`, `cut`, `scale`): it is part of every
+`ModelId`, so that embeddings of both ways are never mixed."""
 
 Status = Literal["ready", "missing", "damaged"]
 
@@ -40,13 +37,18 @@ class Model:
     summary: str
     licence: str
     commercial_ok: Literal["yes", "no", "unclear"]
+    family: Family | None = None
+    """Architecture of an embedder."""
     files: tuple[tuple[Callable[[], Path], str], ...] = ()
     """Weights that a package brings: where they are, and their SHA-256."""
     url: str | None = None
     """Where the weights are fetched from when no package brings them."""
     sha256: str | None = None
     """Of what the URL gives; None when it is not known in advance and is noted at the first fetch."""
-    dimension: int | None = None
+
+    @property
+    def dimension(self) -> int | None:
+        return self.family.dimension if self.family else None
 
 
 FACENET_RELEASE = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9"
@@ -69,13 +71,8 @@ MODELS = {
             "dlib's face-recognition network; the default, works offline",
             "CC0",
             "yes",
-            files=(
-                (
-                    dlib_resnet.packaged_weights,
-                    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-                ),
-            ),
-            dimension=dlib_resnet.DIMENSION,
+            dlib_resnet.FAMILY,
+            files=((dlib_resnet.packaged_weights, dlib_resnet.SHA256),),
         ),
         Model(
             "facenet-vggface2",
@@ -83,8 +80,8 @@ MODELS = {
             "facenet-pytorch's InceptionResnetV1 trained on VGGFace2",
             FACENET_LICENCE,
             "unclear",
+            inception.FAMILY,
             url=f"{FACENET_RELEASE}/20180402-114759-vggface2.pt",
-            dimension=inception.DIMENSION,
         ),
         Model(
             "facenet-casia",
@@ -92,8 +89,8 @@ MODELS = {
             "facenet-pytorch's InceptionResnetV1 trained on CASIA-WebFace",
             FACENET_LICENCE,
             "unclear",
+            inception.FAMILY,
             url=f"{FACENET_RELEASE}/20180408-102900-casia-webface.pt",
-            dimension=inception.DIMENSION,
         ),
     )
 }
@@ -105,7 +102,7 @@ def find(name: str, kind: str | None = None) -> Model:
     if name not in known:
         close = get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"unknown {kind or 'model'} {name!r}{hint} Known: {', '.join(known)}")
+        raise ConfigError(f"unknown {kind or 'model'} {name!r} (known: {', '.join(known)}){hint}")
     return MODELS[name]
 
 
@@ -134,72 +131,74 @@ def build_embedder(name: str, *, mirror: bool, device: str = "auto", weights: st
         ConfigError: unknown name.
         WeightsError: the weights are missing or damaged; the message says how to get them.
     """
-    model = find(name, "embedder")
-    path, digest = _weights_of(model, weights)
-    identity = _model_id(name, digest, mirror)
-    if name == "dlib-resnet29":
-        size = dlib_resnet.INPUT_SIZE
-        network = load_network(name, digest, partial(dlib_resnet.load_module, path), (-1, 3, size, size), device)
-        return NetworkEmbedder(identity, dlib_resnet.DIMENSION, size, network, _dlib_chips, _unscaled, mirror)
-    size = inception.INPUT_SIZE
-    network = load_network(name, digest, partial(inception.build_module, path, digest), (-1, 3, size, size), device)
-    return NetworkEmbedder(identity, inception.DIMENSION, size, network, inception.cut, inception.scale, mirror)
+    family, file = _embedder(name, weights)
+    shape = (-1, 3, family.size, family.size)
+    network = load_network(name, file.sha256, partial(_module, family, file), shape, device)
+    return NetworkEmbedder(_model_id(name, file, mirror=mirror), family, network, mirror)
 
 
 def embedder_id(name: str, *, mirror: bool, weights: str | None = None) -> ModelId:
     """Return what an embedder's `model` will be, without loading it; raises what `build_embedder` raises."""
-    _, digest = _weights_of(find(name, "embedder"), weights)
-    return _model_id(name, digest, mirror)
+    _, file = _embedder(name, weights)
+    return _model_id(name, file, mirror=mirror)
 
 
-def fetch(name: str) -> Path | None:
-    """Download a model's weights; None when a package brings them and there is nothing to fetch."""
+def fetch(name: str) -> WeightsFile | None:
+    """Download a model's weights unless they are here and whole; None when a package brings them.
+
+    Where the table has no SHA-256, what the first download had is noted, and its `published_sha256` should be shown.
+
+    Raises:
+        ConfigError: unknown name.
+        WeightsError: they cannot be downloaded, or are not what was expected.
+    """
     model = find(name)
-    return weight_files.fetch(name, model.url, model.sha256) if model.url else None
+    if model.url is None:
+        return None
+    return _weights_of(model) if verify(name) == "ready" else weight_files.fetch(name, model.url, model.sha256)
 
 
 def verify(name: str) -> Status:
-    """Return whether a model's weights are there and are what they should be."""
+    """Return whether a model's weights are there and are what they should be; reads them whole."""
     model = find(name)
     try:
         if model.url:
-            path, wanted = weight_files.fetched_path(name), weight_files.pinned_sha256(name)
-            if not path.exists():
-                return "missing"
-            return "ready" if weight_files.sha256_of(path) == wanted else "damaged"
-        return "ready" if all(weight_files.sha256_of(path()) == digest for path, digest in model.files) else "damaged"
+            file = _weights_of(model)
+            wanted = [(file.path, file.sha256)]
+        else:
+            wanted = [(path(), digest) for path, digest in model.files]
+        return "ready" if all(weight_files.sha256_of(path) == digest for path, digest in wanted) else "damaged"
     except WeightsError:
         return "missing"
 
 
-def _weights_of(model: Model, path: str | None) -> tuple[Path, str]:
-    """Return the file an embedder's weights are in, and its SHA-256."""
-    if path is not None:
-        return Path(path), weight_files.sha256_of(Path(path))
-    if not model.url:
-        [(packaged, digest)] = model.files
-        found = packaged()
-        if (actual := weight_files.sha256_of(found)) != digest:
-            raise WeightsError(f"{found} has sha256 {actual}, {digest} wanted; install its package again")
-        return found, digest
-    if verify(model.name) != "ready":
+def _embedder(name: str, path: str | None) -> tuple[Family, WeightsFile]:
+    model = find(name, "embedder")
+    assert model.family is not None
+    if path is None:
+        return model.family, _weights_of(model)
+    digest = weight_files.sha256_of(Path(path))
+    return model.family, WeightsFile(Path(path), digest, digest)
+
+
+def _weights_of(model: Model) -> WeightsFile:
+    """Return the packaged or fetched weights of an embedder, unchecked."""
+    if model.url is None:
+        [(path, digest)] = model.files
+        return WeightsFile(path(), digest, digest)
+    if (file := weight_files.fetched(model.name)) is None:
         raise WeightsError(
-            f"the weights of {model.name} are {verify(model.name)}; run: faceindex models fetch {model.name} "
+            f"the weights of {model.name} are not on this machine; run: faceindex models fetch {model.name} "
             f"(or give a file with --weights)"
         )
-    pinned = weight_files.pinned_sha256(model.name)
-    assert pinned is not None
-    return weight_files.fetched_path(model.name), pinned
+    return file
 
 
-def _model_id(name: str, digest: str, mirror: bool) -> ModelId:
-    described = f"{name} {digest} mirror={mirror} preprocessing={PREPROCESSING}"
+def _module(family: Family, file: WeightsFile) -> "torch.nn.Module":
+    weight_files.check_sha256(file.path, file.sha256)
+    return family.build(file.path)
+
+
+def _model_id(name: str, file: WeightsFile, *, mirror: bool) -> ModelId:
+    described = f"{name} {file.published_sha256} mirror={mirror} preprocessing={PREPROCESSING}"
     return ModelId(f"{name}@{blake3(described.encode()).hexdigest()[:12]}")
-
-
-def _dlib_chips(pixels: NDArray[np.uint8], detections: Detections, size: int) -> NDArray[np.uint8]:
-    return align(pixels, detections.landmarks, DLIB_TEMPLATE, size)
-
-
-def _unscaled(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    return pixels  # dlib's network subtracts the mean itself

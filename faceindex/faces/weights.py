@@ -4,12 +4,14 @@ The only module that fetches, checks or loads weights. Nothing is fetched unless
 """
 
 import hashlib
+import json
 import os
 import tempfile
-from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from faceindex.errors import WeightsError
@@ -22,6 +24,17 @@ TIMEOUT_S = 60
 BLOCK_BYTES = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """A file of weights on this machine."""
+
+    path: Path
+    sha256: str
+    """What the SHA-256 of the file must be, 64 hex digits."""
+    published_sha256: str
+    """SHA-256 of the file as its authors publish it: the same on every machine, so it names the model."""
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hex digits; raises `WeightsError` when it cannot be read."""
     try:
@@ -31,11 +44,17 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
 
 
+def check_sha256(path: Path, sha256: str) -> None:
+    """Raise `WeightsError` unless a file is there and has this SHA-256."""
+    if (found := sha256_of(path)) != sha256:
+        raise WeightsError(f"{path} has sha256 {found}, {sha256} wanted; it is damaged or another file: get it again")
+
+
 def load_state_dict(path: Path, sha256: str | None = None) -> "dict[str, torch.Tensor]":
     """Return the parameters in a safetensors file or a PyTorch file, without running any code the file may hold.
 
     Args:
-        path: the file.
+        path: the file; read as safetensors when its name ends so, otherwise as what `torch.save` writes.
         sha256: what its SHA-256 must be; None takes any.
 
     Raises:
@@ -44,78 +63,98 @@ def load_state_dict(path: Path, sha256: str | None = None) -> "dict[str, torch.T
     import torch
     from safetensors.torch import load_file
 
-    if sha256 is not None and (found := sha256_of(path)) != sha256:
-        raise WeightsError(f"{path} has sha256 {found}, {sha256} wanted; it is damaged or another file: fetch it again")
+    if sha256 is not None:
+        check_sha256(path, sha256)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:
-        raise WeightsError(f"{path} is not a file of weights: {str(error).splitlines()[0]}") from error
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path} holds a {type(state).__name__}, a state dict wanted")
+        # Damaged bytes make torch and pickle raise almost anything; the long advice torch adds is about unsafe loading.
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(f"{path} is not a file of weights: {reason}") from error
+    named = isinstance(state, dict) and all(isinstance(name, str) for name in state)
+    if not named or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds a {type(state).__name__} that is no state dict; save module.state_dict()")
     return state
 
 
-def fetched_path(name: str) -> Path:
-    """Return where the weights of a model stand once they were fetched."""
-    return cache_folder() / "weights" / f"{name}.safetensors"
-
-
-def pinned_sha256(name: str) -> str | None:
-    """Return the SHA-256 noted when a model's weights were first fetched; None when they were not."""
+def fetched(name: str) -> WeightsFile | None:
+    """Return the weights of a model that were fetched earlier, unchecked; None when they were not."""
+    path = _fetched_path(name)
     try:
-        return fetched_path(name).with_suffix(".sha256").read_text().strip()
-    except OSError:
+        noted = json.loads(_note_path(path).read_text())
+        return WeightsFile(path, noted["sha256"], noted["published_sha256"]) if path.exists() else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def fetch(name: str, url: str, sha256: str | None) -> Path:
+def fetch(name: str, url: str, sha256: str | None) -> WeightsFile:
     """Download weights, check them, and keep them as safetensors.
 
     Where no SHA-256 is known in advance, that of the first download is noted beside the file, and every later one
     must equal it.
 
+    Args:
+        name: of the model.
+        url: of a PyTorch file that holds a state dict.
+        sha256: of what the URL gives; None when it is not known in advance.
+
     Raises:
-        WeightsError: they cannot be downloaded, or are not what was expected; nothing is kept then.
+        WeightsError: they cannot be downloaded, or are not what was expected; what was there before stays.
     """
     from safetensors.torch import save_file
 
-    target = fetched_path(name)
-    source_pin = target.with_suffix(".source.sha256")
-    if sha256 is None and source_pin.exists():
-        sha256 = source_pin.read_text().strip()
+    target = _fetched_path(name)
+    before = fetched(name)
+    wanted = sha256 or (before.published_sha256 if before else None)
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tmp-") as temporary:
-            downloaded = Path(temporary) / "download"
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tmp-") as folder:
+            downloaded, converted, note = (Path(folder) / part for part in ("downloaded", "converted", "note"))
             _download(url, downloaded)
-            found = sha256_of(downloaded)
-            if sha256 not in (None, found):
-                raise WeightsError(f"{url} has sha256 {found}, {sha256} wanted; nothing was kept")
-            converted = Path(temporary) / "converted"
+            published = sha256_of(downloaded)
+            if wanted not in (None, published):
+                hint = "" if sha256 else f"; if its authors have changed it, delete {target} first"
+                raise WeightsError(f"{url} has sha256 {published}, {wanted} wanted; nothing was kept{hint}")
             state = load_state_dict(downloaded)
-            save_file({key: value.contiguous() for key, value in state.items()}, converted)
+            save_file({key: value.clone().contiguous() for key, value in state.items()}, converted)
+            made = WeightsFile(target, sha256_of(converted), published)
+            note.write_text(json.dumps({"url": url, "published_sha256": published, "sha256": made.sha256}, indent=2))
             _place(converted, target)
-            _write(target.with_suffix(".sha256"), sha256_of(target))
-            _write(source_pin, found)
+            _place(note, _note_path(target))
     except OSError as error:
         raise WeightsError(f"cannot fetch {url} to {target}: {error}") from error
-    return target
+    return made
+
+
+def _fetched_path(name: str) -> Path:
+    return cache_folder() / "weights" / f"{name}.safetensors"
+
+
+def _note_path(weights: Path) -> Path:
+    """Return where the checksums of fetched weights are noted."""
+    return weights.with_suffix(".json")
 
 
 def _download(url: str, path: Path) -> None:
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as response, path.open("wb") as file:  # noqa: S310 - the registry's URLs
-            wanted = response.headers.get("Content-Length")
+        with urlopen(url, timeout=TIMEOUT_S) as response, path.open("wb") as file:  # noqa: S310 - the table's URLs
+            announced = response.headers.get("Content-Length")
             while block := response.read(BLOCK_BYTES):
                 file.write(block)
+    except HTTPError as error:
+        error.close()
+        raise WeightsError(f"cannot fetch {url}: the server answered {error.code} {error.reason}") from error
     except URLError as error:
-        raise WeightsError(f"cannot fetch {url}: {error.reason if hasattr(error, 'reason') else error}") from error
-    if wanted is not None and path.stat().st_size != int(wanted):
-        raise WeightsError(f"{url} ended after {path.stat().st_size} of {wanted} bytes; fetch it again")
+        raise WeightsError(f"cannot fetch {url}: {error.reason}") from error
+    except HTTPException as error:
+        raise WeightsError(f"cannot fetch {url}: the connection broke off; fetch it again") from error
+    if announced is not None and path.stat().st_size != int(announced):
+        raise WeightsError(f"{url} ended after {path.stat().st_size} of {announced} bytes; fetch it again")
 
 
 def _place(made: Path, target: Path) -> None:
@@ -123,14 +162,3 @@ def _place(made: Path, target: Path) -> None:
     with made.open("rb") as file:
         os.fsync(file.fileno())
     made.replace(target)
-
-
-def _write(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".tmp-", delete=False) as file:
-        file.write(text + "\n")
-    try:
-        _place(Path(file.name), path)
-    except OSError:
-        with suppress(OSError):
-            Path(file.name).unlink()
-        raise

@@ -31,12 +31,16 @@ CONFIG = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.pause": False,
+    # Dask's default returns freed memory to the system at once, which costs a fifth of the time with arrays that come
+    # and go with every batch.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 512 << 20,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.event-loop": "asyncio",
 }
 
 
-class JobPlugin(WorkerPlugin):
+class JobPlugin(WorkerPlugin):  # type: ignore[misc]
     """Loads the networks once in every worker, also in one that was started again."""
 
     name = "faceindex"

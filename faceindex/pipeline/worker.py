@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.layout import crops_path, faces_path, photos_path
@@ -60,7 +61,6 @@ class BatchWorker:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.silence = open(os.devnull, "w")  # noqa: PTH123, SIM115 - kept open: faulthandler holds its descriptor
         self.catalog = Catalog.open(job.catalog)
         self.settings = self.catalog.settings
         self.recogniser = Recogniser.load(self.settings, job.device, job.weights)
@@ -108,5 +108,11 @@ class BatchWorker:
         # this timer lives in C and ends the process, whose batch is then bisected.
         if self.job.guard:
             faulthandler.dump_traceback_later(
-                WATCHDOG_FACTOR * self.settings.photo_timeout_s + WATCHDOG_BATCH_S, exit=True, file=self.silence
+                WATCHDOG_FACTOR * self.settings.photo_timeout_s + WATCHDOG_BATCH_S, exit=True, file=_nowhere()
             )
+
+
+@cache
+def _nowhere() -> int:
+    """Return a descriptor for what faulthandler prints; it stays open as long as the process."""
+    return os.open(os.devnull, os.O_WRONLY)

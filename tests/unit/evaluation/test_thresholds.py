@@ -2,7 +2,6 @@ import json
 import math
 import subprocess
 import sys
-from importlib import resources
 from itertools import pairwise
 
 import pytest
@@ -12,8 +11,6 @@ from faceindex.evaluation.model_table import make_model_table
 from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table, tail_threshold
 from faceindex.types import ModelId
 from tests.support.people import synthetic_people
-
-SHIPPED = resources.files("faceindex.evaluation") / "shipped" / "dlib-resnet29.json"
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +24,8 @@ def table(document):
     return ModelTable.from_json(document)
 
 
-def shipped_table():
-    if not SHIPPED.is_file():
-        pytest.skip("no table is shipped for dlib-resnet29 yet; benchmarks/model_table.py makes it")
+@pytest.fixture(scope="module")
+def shipped():
     return load_table("dlib-resnet29")
 
 
@@ -149,32 +145,28 @@ def test_a_model_without_a_table_is_refused_with_what_to_do():
         load_table("nobody@0123456789ab")
 
 
-def test_other_weights_of_the_same_name_are_refused_with_what_to_do():
-    model = shipped_table().model
-    with pytest.raises(ConfigError, match=f"made with {model}.*give --threshold S"):
+def test_other_weights_of_the_same_name_are_refused_with_what_to_do(shipped):
+    with pytest.raises(ConfigError, match=f"made with {shipped.model}.*give --threshold S"):
         load_table(ModelId("dlib-resnet29@000000000000"))
 
 
-def test_the_shipped_table_is_found_by_name_and_by_model():
-    table = shipped_table()
-    assert load_table(table.model).model == table.model
-    assert table.model.startswith("dlib-resnet29@")
+def test_the_shipped_table_is_found_by_name_and_by_model(shipped):
+    assert load_table(shipped.model).model == shipped.model
+    assert shipped.model.startswith("dlib-resnet29@")
 
 
-def test_the_shipped_table_is_measured_on_thousands_of_people():
-    table = shipped_table()
-    found = table.identification_threshold(0.01, 1000)
+def test_the_shipped_table_is_measured_on_thousands_of_people(shipped):
+    found = shipped.identification_threshold(0.01, 1000)
     assert not found.extrapolated
     assert found.trials > 3000
     assert found.pairs > 30
     # Elsewhere, with other code, 0.9402 and 0.9537 were found on these photos.
     assert found.value == pytest.approx(0.9537, abs=0.004)
-    assert table.identification_threshold(0.1, 1000).value == pytest.approx(0.9402, abs=0.004)
+    assert shipped.identification_threshold(0.1, 1000).value == pytest.approx(0.9402, abs=0.004)
 
 
-def test_shipped_thresholds_rise_with_the_gallery_and_with_the_strictness_everywhere():
-    grid = shipped_table().identification
-    rows = grid.thresholds
+def test_shipped_thresholds_rise_with_the_gallery_and_with_the_strictness_everywhere(shipped):
+    rows = shipped.identification.thresholds
     assert all(low < high for row in rows for low, high in pairwise(row))
     assert all(low < high for one, two in pairwise(rows) for low, high in zip(one, two, strict=True))
 

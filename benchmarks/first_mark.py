@@ -1,0 +1,84 @@
+"""Indexing speed against the naive loop, the second run, and what a user waits for at the command line.
+
+    python benchmarks/first_mark.py lfw-dev --rounds 3
+
+Whole processes are timed, start-up included, in turn: naive loop, `faceindex index`, naive loop, ... The naive loop
+does a sample of the photos and its rate leaves its start-up out, which is in its favour.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from report import machine, publish
+
+HERE = Path(__file__).parent
+COMMAND = [sys.executable, "-m", "faceindex.cli.main"]
+
+
+def timed(command: list[str]) -> tuple[float, str]:
+    """Return the seconds a command took and what it printed; 0, 3 and 4 are good ends."""
+    started = time.perf_counter()
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode not in (0, 3, 4):
+        raise SystemExit(f"{' '.join(command)} failed: {run.stderr}")
+    return time.perf_counter() - started, run.stdout + run.stderr
+
+
+def one_round(folder: str, photos: int, min_face: int) -> dict[str, float]:
+    """Return the figures of one round; every catalog starts empty."""
+    naive = [sys.executable, str(HERE / "naive.py"), folder, "--photos", str(photos), "--min-face", str(min_face)]
+    figures = {"naive photos/s": float(json.loads(timed(naive)[1].splitlines()[-1])["rate"])}
+    with tempfile.TemporaryDirectory() as temporary:
+        index = [*COMMAND, "index", folder, "-c", f"{temporary}/catalog"]
+        first, printed = timed([*index, "--json"])
+        document: dict[str, Any] = json.loads(printed[printed.index("{") :])
+        figures["index photos/s"] = sum(document["photos"].values()) / first
+        figures["index s"] = first
+        figures["second run s"] = timed(index)[0]
+        query = str(next(path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() == ".jpg"))
+        figures["search s"] = timed([*COMMAND, "search", query, "-c", f"{temporary}/catalog"])[0]
+    figures["--help s"] = median(timed([*COMMAND, "--help"])[0] for _ in range(5))
+    return figures
+
+
+def main() -> None:
+    """Print and write the medians over the rounds, and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--naive-photos", type=int, default=300)
+    parser.add_argument("--min-face", type=int, default=20, help="of the naive loop; faceindex's default is 20")
+    arguments = parser.parse_args()
+    about = machine()
+    rounds = [one_round(arguments.folder, arguments.naive_photos, arguments.min_face) for _ in range(arguments.rounds)]
+    rows = [
+        {"figure": name, "median": median(figures[name] for figures in rounds), "all": _all(rounds, name)}
+        for name in rounds[0]
+    ]
+    ratios = {
+        "index / naive": [figures["index photos/s"] / figures["naive photos/s"] for figures in rounds],
+        "first / second run": [figures["index s"] / figures["second run s"] for figures in rounds],
+    }
+    for name, values in ratios.items():
+        rows.append({"figure": name, "median": median(values), "all": ", ".join(f"{value:.1f}" for value in values)})
+    recipe = (
+        f"{arguments.folder.rstrip('/').rsplit('/', 1)[-1]}: whole `faceindex index`, start-up to published generation, "
+        f"default settings, against {arguments.naive_photos} random photos (seed 0) in a loop over facenet-pytorch's "
+        f"MTCNN (min face {arguments.min_face}) and InceptionResnetV1; {arguments.rounds} rounds in turn."
+    )
+    publish("first_mark", "First mark: indexing, second run, start-up", recipe, rows, about)
+
+
+def _all(rounds: list[dict[str, float]], name: str) -> str:
+    return ", ".join(f"{figures[name]:.3g}" for figures in rounds)
+
+
+if __name__ == "__main__":
+    main()

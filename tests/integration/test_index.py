@@ -1,0 +1,251 @@
+"""Whole runs of the command line on real photographs."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from faceindex.catalog.catalog import Catalog
+from faceindex.config import Settings
+from faceindex.errors import CatalogError, ConfigError, LockedError, ModelMismatchError, NothingFoundError
+from faceindex.pipeline.run import IndexOptions, index_photos
+from tests.support.archives import ROOT, data_files, faceindex, make_archive
+
+HERE = IndexOptions(workers=0)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("archive") / "photos")
+
+
+@pytest.fixture(scope="module")
+def indexed(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of the archive; not to be changed."""
+    catalog = tmp_path_factory.mktemp("indexed") / "catalog"
+    index_photos(str(catalog), [str(archive)], HERE)
+    return catalog
+
+
+def test_every_file_ends_in_exactly_one_state(archive: Path, tmp_path: Path) -> None:
+    report = index_photos(str(tmp_path / "catalog"), [str(archive)], HERE)
+
+    assert report.photos == {"ok": 12, "no_face": 1, "truncated": 1, "unsupported": 1}
+    assert sum(report.photos.values()) == len(list(archive.iterdir()))
+    assert {Path(row["photo"]).name: row["state"] for row in report.quarantined} == {
+        "broken.jpg": "truncated",
+        "text.jpg": "unsupported",
+    }
+    assert (report.embedded, report.unchanged, report.removed) == (13, 0, 0)
+
+
+def test_workers_and_this_process_write_the_same_bytes(archive: Path, indexed: Path, tmp_path: Path) -> None:
+    run = faceindex("index", archive, "-c", tmp_path / "catalog", "--workers", 2, "--json")
+
+    assert run.returncode == 3
+    assert json.loads(run.stdout)["schema"] == "faceindex.run/1"
+    assert data_files(tmp_path / "catalog") == data_files(indexed)
+
+
+def test_a_second_run_reads_no_photo_and_publishes_nothing(archive: Path, tmp_path: Path) -> None:
+    photos = shutil.copytree(archive, tmp_path / "photos")
+    catalog = tmp_path / "catalog"
+    first = index_photos(str(catalog), [str(photos)], HERE)
+    before = {path: path.stat().st_atime_ns for path in photos.iterdir()}
+    for path in photos.iterdir():  # unreadable now, but listed with the same size and time
+        path.chmod(0o000)
+
+    second = index_photos(str(catalog), [str(photos)], HERE)
+
+    assert (second.embedded, second.unchanged, second.quarantined) == (0, len(before), [])
+    assert second.generation == first.generation
+
+
+def test_only_what_changed_is_read_and_ids_survive_moves_and_touches(archive: Path, tmp_path: Path) -> None:
+    photos = shutil.copytree(archive, tmp_path / "photos")
+    catalog = tmp_path / "catalog"
+    index_photos(str(catalog), [str(photos)], HERE)
+    before = face_ids(catalog)
+    (photos / "00.jpg").rename(photos / "moved.jpg")
+    os.utime(photos / "01.jpg")
+    shutil.copy(photos / "02.jpg", photos / "copy.jpg")
+    (photos / "03.jpg").unlink()
+
+    report = index_photos(str(catalog), [str(photos)], HERE)
+
+    after = face_ids(catalog)
+    assert (report.embedded, report.removed) == (3, 2)
+    assert after["moved.jpg"] == before["00.jpg"]
+    assert after["01.jpg"] == before["01.jpg"]
+    assert set(before) - set(after) == {"00.jpg", "03.jpg"}
+    assert report.faces == 11
+    assert report.clock.seconds.get("embed") is None, "moved, touched and copied photos cost no embedding"
+
+
+def face_ids(catalog: Path) -> dict[str, bytes]:
+    import faceindex
+
+    table = faceindex.open(str(catalog)).faces()
+    photos = [Path(photo).name for photo in table["photo"].to_pylist()]
+    return dict(zip(photos, table["face_id"].to_pylist(), strict=True))
+
+
+def test_failed_photos_are_tried_again_only_when_asked(archive: Path, tmp_path: Path) -> None:
+    photos = shutil.copytree(archive, tmp_path / "photos")
+    catalog = tmp_path / "catalog"
+    index_photos(str(catalog), [str(photos)], HERE)
+    whole = (photos / "00.jpg").read_bytes()
+    before = (photos / "broken.jpg").stat()
+    (photos / "broken.jpg").write_bytes(whole[: before.st_size])
+    os.utime(photos / "broken.jpg", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert index_photos(str(catalog), [str(photos)], HERE).embedded == 0
+    again = index_photos(str(catalog), [str(photos)], IndexOptions(workers=0, retry_failed=True))
+
+    assert [row["state"] for row in again.quarantined] == ["truncated", "unsupported"]
+
+
+def test_an_unmounted_folder_is_not_forgotten(archive: Path, tmp_path: Path) -> None:
+    photos = shutil.copytree(archive, tmp_path / "photos")
+    catalog = tmp_path / "catalog"
+    index_photos(str(catalog), [str(photos)], HERE)
+    for path in photos.iterdir():
+        path.unlink()
+
+    with pytest.raises(CatalogError, match="is it mounted"):
+        index_photos(str(catalog), [str(photos)], HERE)
+    report = index_photos(str(catalog), [str(photos)], IndexOptions(workers=0, allow_removals=True))
+
+    assert (report.removed, report.faces, report.photos) == (15, 0, {})
+
+
+def test_a_dry_run_writes_nothing(archive: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+
+    report = index_photos(str(catalog), [str(archive)], IndexOptions(workers=0, dry_run=True))
+
+    assert report.embedded == 15
+    assert not catalog.exists()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_undisturbed_run(
+    archive: Path, indexed: Path, tmp_path: Path, seed: int
+) -> None:
+    catalog = tmp_path / "catalog"
+    moments = random.Random(seed)
+    command = [sys.executable, "-m", "faceindex.cli.main", "index", str(archive), "-c", str(catalog), "--workers", "1"]
+    for _ in range(4):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.2, 5.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    last = faceindex(*command[3:])
+
+    assert last.returncode in (0, 3), last.stderr
+    assert data_files(catalog) == data_files(indexed)
+    assert faceindex("check", "-c", catalog).returncode == 0
+
+
+def test_a_photo_that_kills_its_worker_costs_only_itself(archive: Path, tmp_path: Path) -> None:
+    """libjpeg crashing is outside our reach, so a Pillow plugin that dies on a mark stands for it."""
+    photos = shutil.copytree(archive, tmp_path / "photos")
+    with (photos / "05.jpg").open("ab") as file:
+        file.write(b"THIS PICTURE KILLS ITS DECODER")
+    preload = tmp_path / "deadly.py"
+    preload.write_text(
+        "import os, signal\n"
+        "from PIL import JpegImagePlugin\n"
+        "load = JpegImagePlugin.JpegImageFile.load\n"
+        "def deadly(self):\n"
+        "    self.fp.seek(-30, 2)\n"
+        "    if self.fp.read() == b'THIS PICTURE KILLS ITS DECODER':\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    return load(self)\n"
+        "JpegImagePlugin.JpegImageFile.load = deadly\n"
+    )
+    environment = {**os.environ, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(preload)}
+
+    run = faceindex("index", photos, "-c", tmp_path / "catalog", "--workers", 2, "--json", env=environment)
+
+    report = json.loads(run.stdout)
+    assert run.returncode == 3
+    states = {Path(row["photo"]).name: row["state"] for row in report["quarantined"]}
+    assert states == {"05.jpg": "crashed_decoder", "broken.jpg": "truncated", "text.jpg": "unsupported"}
+    assert report["photos"] == {"ok": 11, "no_face": 1, "truncated": 1, "unsupported": 1, "crashed_decoder": 1}
+
+
+def test_a_photo_that_takes_too_long_costs_only_itself(archive: Path, tmp_path: Path) -> None:
+
+    photos = shutil.copytree(archive, tmp_path / "photos")
+    Image.new("RGB", (9000, 9000), "grey").save(photos / "slow.png", compress_level=1)
+    catalog = Catalog.create(str(tmp_path / "catalog"), dataclasses.replace(Settings(), photo_timeout_s=0.15))
+
+    report = index_photos(catalog.root, [str(photos)], HERE)
+
+    assert report.photos["timeout"] == 1
+    assert report.photos["ok"] == 12
+
+
+def test_a_stopped_run_says_how_to_go_on_and_does(archive: Path, indexed: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    command = [sys.executable, "-m", "faceindex.cli.main", "index", str(archive), "-c", str(catalog), "--workers", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(catalog.glob("runs/*/plan.parquet")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+
+    if process.returncode != 3:  # the one batch may have been done in the end
+        assert process.returncode == 143
+        assert "run the same command again" in errors
+    assert faceindex(*command[3:]).returncode in (0, 3)
+    assert data_files(catalog) == data_files(indexed)
+
+
+def test_two_writers_one_gets_told_who_the_other_is(archive: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    index_photos(str(catalog), [str(archive)], HERE)
+
+    with Catalog.open(str(catalog)).lock("nightly"), pytest.raises(LockedError, match="nightly") as refused:
+        index_photos(str(catalog), [str(archive)], HERE)
+
+    assert refused.value.exit_code == 75
+
+
+def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(NothingFoundError, match="no photos"):
+        index_photos(str(tmp_path / "catalog"), [str(tmp_path / "empty")], HERE)
+    with pytest.raises(ConfigError, match="does not exist"):
+        index_photos(str(tmp_path / "catalog"), [str(tmp_path / "missing")], HERE)
+    assert not (tmp_path / "catalog").exists()
+
+
+def test_a_catalog_keeps_its_model(archive: Path, indexed: Path) -> None:
+    with pytest.raises(ModelMismatchError, match="another catalog"):
+        index_photos(str(indexed), [str(archive)], IndexOptions(workers=0, model="facenet-casia"))
+
+
+def test_a_catalog_behind_a_url_holds_the_same_bytes(archive: Path, indexed: Path, tmp_path: Path) -> None:
+    """`local://` goes through fsspec and its object-store road, in workers too."""
+    run = faceindex("index", archive, "-c", f"local://{tmp_path}/catalog", "--workers", 1)
+
+    assert run.returncode == 3, run.stderr
+    assert data_files(tmp_path / "catalog") == data_files(indexed)
+
+
+def test_files_are_private_to_their_owner(indexed: Path) -> None:
+    for path in indexed.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
