@@ -2,45 +2,41 @@
 
 Zhang et al., "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks", 2016
 (arXiv:1604.02878): a fully convolutional P-Net over an image pyramid proposes boxes, R-Net and O-Net refine them.
-facenet-pytorch runs each level of each photo and each crop by itself; here all levels of all photos are packed into
-canvases of one size, and all crops of a call go through R-Net and O-Net together. The arithmetic is otherwise that of
-facenet-pytorch 2.5.3, which the tests take as the oracle.
+facenet-pytorch runs each level of each photo by itself; here all levels of all photos are packed into canvases of one
+size, and the crops of a call go through R-Net and O-Net together. The arithmetic is otherwise that of facenet-pytorch
+2.5.3, which the tests take as the oracle.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.faces.area import SumTable, resize, running_sums
+from faceindex.errors import WeightsError
+from faceindex.faces.area import SumTable
 from faceindex.faces.networks import Network, load_network
 from faceindex.faces.nms import nms
+from faceindex.faces.pyramid import CANVAS, CELL, STRIDE, packed_canvases, pyramid_tiles
 from faceindex.faces.weights import load_state_dict
 from faceindex.types import Detections
 
 if TYPE_CHECKING:
     import torch
 
-FACTOR = 0.709
 THRESHOLDS = (0.6, 0.7, 0.7)
-"""Pyramid factor and score thresholds of P-, R- and O-Net, as facenet-pytorch and the paper's authors set them."""
+"""Scores from which P-, R- and O-Net accept a box, as facenet-pytorch sets them."""
 
-CELL, STRIDE = 12, 2
-"""P-Net's receptive field and the distance of its cells, in pixels."""
+RNET_SIDE, ONET_SIDE = 24, 48
+"""Sides of the crops R-Net and O-Net take, in pixels."""
 
-CANVAS = 512
-CANVAS_CELLS = 251
-"""P-Net's cells along a canvas: (512 - 2) / 2 after its pooling, less 4 for two 3x3 convolutions."""
-
-CROP_BATCH = 512
-GROUP_PIXELS = 12_000_000
-"""Photos are taken together up to this many pixels; their running sums need 12 bytes a pixel."""
+CROP_BATCH = 128
+GROUP_PIXELS = 6_000_000
+"""Photos are taken together up to this many pixels; their running sums and levels need 20 bytes a pixel."""
 
 SHA256 = {
     "pnet": "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f",
@@ -52,25 +48,15 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A pyramid level, or a tile of one, and where it stands in the canvases."""
-
-    owner: int
-    level: int
-    scale: float
-    cell_x: int
-    cell_y: int
-    """Where the tile's first cell is among the level's cells."""
-    pixels: Floats
-    """float32 (height, width, 3)."""
-    canvas: int = 0
-    x: int = 0
-    y: int = 0
-
-
 class Mtcnn:
-    """The detector; see `detect.Detector`. Used by one thread at a time."""
+    """The detector; see `detect.Detector`. Used by one thread at a time.
+
+    Args:
+        pnet: of `build_pnet`.
+        rnet: R-Net, of `build_crop_network`.
+        onet: O-Net, of `build_crop_network`.
+        min_face_px: smallest face looked for, in pixels of the picture given to `detect`.
+    """
 
     id = "mtcnn-facenet-pytorch-2.5.3"
 
@@ -86,91 +72,61 @@ class Mtcnn:
 
         Boxes are as the network gives them and may reach over the picture's edge.
         """
-        found: list[Detections] = []
-        for group in _groups(images):
-            found += self._detect_group(group)
-        return found
+        return [detections for group in _groups(images) for detections in self._detect_group(group)]
 
     def _detect_group(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        tables = [running_sums(image) for image in images]
-        owners, boxes = self._propose(tables)
-        crops = SumTable(tables)
-        sizes = np.array([image.shape[1::-1] for image in images]).reshape(-1, 2)
-        owners, boxes = self._refine(crops, sizes, owners, boxes)
-        owners, boxes, scores, points = self._locate(crops, sizes, owners, boxes)
-        order = np.lexsort((-scores, owners))
-        ends = np.searchsorted(owners[order], np.arange(len(images) + 1))
-        parts = [order[start:end] for start, end in pairwise(ends)]
+        table = SumTable(images)
+        owners, boxes = self._propose(table)
+        owners, boxes = self._refine(table, owners, boxes)
+        owners, boxes, scores, points = self._locate(table, owners, boxes)
+        ends = np.searchsorted(owners, np.arange(len(images) + 1))
+        parts = [slice(start, end) for start, end in pairwise(ends)]
         return [Detections(boxes[part], points[part], scores[part]) for part in parts]
 
-    def _propose(self, tables: Sequence[NDArray[np.uint32]]) -> tuple[Ints, Floats]:
+    def _propose(self, table: SumTable) -> tuple[Ints, Floats]:
         """P-Net over all levels: which picture each proposal is in, and its square box."""
-        pieces, canvas_count = _packed(self._pieces(tables))
-        rows: list[Floats] = []
-        keys: list[Ints] = []
-        for canvas, members in _by_canvas(pieces, canvas_count):
-            offsets, scores = self._pnet(canvas[None])
-            for piece in members:
-                cells_high, cells_wide = _cells(piece.pixels.shape[0]), _cells(piece.pixels.shape[1])
-                top, left = piece.y // STRIDE, piece.x // STRIDE
-                part = scores[0, 1, top : top + cells_high, left : left + cells_wide]
+        rows = [np.empty((0, 9), np.float32)]
+        keys = [np.empty((0, 2), np.int64)]
+        for canvas, tiles in packed_canvases(pyramid_tiles(table, self._min_face_px)):
+            [offsets], [scores] = self._pnet(canvas[None])
+            for tile in tiles:
+                part = scores[1][tile.cells]
                 ys, xs = np.nonzero(part >= THRESHOLDS[0])
                 if len(ys):
-                    scale = np.float32(piece.scale)
-                    corner = np.stack([xs + piece.cell_x, ys + piece.cell_y], axis=1).astype(np.float32) * STRIDE
-                    low = np.floor((corner + 1) / scale)
-                    high = np.floor((corner + CELL) / scale)
-                    shift = offsets[0, :, top + ys, left + xs]
-                    rows.append(np.concatenate([low, high, part[ys, xs][:, None], shift], axis=1))
-                    keys.append(np.full((len(ys), 2), (piece.owner, piece.level)))
-        if not rows:
-            return np.empty(0, np.int64), np.empty((0, 4), np.float32)
+                    cells = np.stack([xs + tile.cell_x, ys + tile.cell_y], axis=1)
+                    score, offset = part[ys, xs, None], offsets[:, *tile.cells][:, ys, xs].T
+                    rows.append(np.concatenate([_seen_by(cells, tile.scale), score, offset], axis=1))
+                    keys.append(np.full((len(ys), 2), (tile.owner, tile.level)))
         found, key = np.concatenate(rows), np.concatenate(keys)
-        kept = nms(found[:, :4], found[:, 4], key[:, 0] * 1000 + key[:, 1], 0.5)
+        _, levels = np.unique(key, axis=0, return_inverse=True)
+        kept = nms(found[:, :4], found[:, 4], levels, 0.5)
         found, owners = found[kept], key[kept, 0]
         kept = nms(found[:, :4], found[:, 4], owners, 0.7)
-        found, owners = found[kept], owners[kept]
-        sides = found[:, 2:4] - found[:, :2]
-        boxes = found[:, :4] + found[:, 5:9] * np.concatenate([sides, sides], axis=1)
-        return owners, _square(boxes)
+        boxes, offsets = found[kept, :4], found[kept, 5:]
+        return owners[kept], _square(boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2))
 
-    def _refine(self, crops: SumTable, sizes: Ints, owners: Ints, boxes: Floats) -> tuple[Ints, Floats]:
+    def _refine(self, table: SumTable, owners: Ints, boxes: Floats) -> tuple[Ints, Floats]:
         """R-Net: better boxes for the proposals it accepts."""
-        owners, boxes, pixels = _inside(sizes, owners, boxes)
-        offsets, scores = _run(self._rnet, crops, owners, pixels, 24)
+        owners, boxes, pixels = _inside(table, owners, boxes)
+        offsets, scores = _run(self._rnet, table, owners, pixels, RNET_SIDE, (4, 2))
         passed = scores[:, 1] > THRESHOLDS[1]
         owners, boxes, offsets, score = owners[passed], boxes[passed], offsets[passed], scores[passed, 1]
         kept = nms(boxes, score, owners, 0.7)
         return owners[kept], _square(_shifted(boxes[kept], offsets[kept]))
 
-    def _locate(self, crops: SumTable, sizes: Ints, owners: Ints, boxes: Floats) -> tuple[Ints, Floats, Floats, Floats]:
-        """O-Net: final boxes, scores and landmarks."""
-        owners, boxes, pixels = _inside(sizes, owners, boxes)
-        offsets, marks, scores = _run(self._onet, crops, owners, pixels, 48)
+    def _locate(self, table: SumTable, owners: Ints, boxes: Floats) -> tuple[Ints, Floats, Floats, Floats]:
+        """O-Net: final boxes, scores and landmarks, in order of picture, best first in each."""
+        owners, boxes, pixels = _inside(table, owners, boxes)
+        offsets, marks, scores = _run(self._onet, table, owners, pixels, ONET_SIDE, (4, 10, 2))
         passed = scores[:, 1] > THRESHOLDS[2]
         owners, boxes, offsets, marks = owners[passed], boxes[passed], offsets[passed], marks[passed]
         score = scores[passed, 1]
-        sides = boxes[:, 2:] - boxes[:, :2] + 1
-        points = marks.reshape(-1, 2, 5).transpose(0, 2, 1) * sides[:, None] + boxes[:, None, :2] - 1
+        # Ten shares of the box's sides: x of the five landmarks, then y.
+        sides = boxes[:, None, 2:] - boxes[:, None, :2] + 1
+        points = marks.reshape(-1, 2, 5).transpose(0, 2, 1) * sides + boxes[:, None, :2] - 1
         boxes = _shifted(boxes, offsets)
         kept = nms(boxes, score, owners, 0.7, smaller=True)
-        return owners[kept], boxes[kept], score[kept], points[kept].astype(np.float32)
-
-    def _pieces(self, tables: Sequence[NDArray[np.uint32]]) -> Iterator[_Piece]:
-        """Yield the levels of each picture's pyramid, cut into tiles where they are larger than a canvas."""
-        for owner, table in enumerate(tables):
-            height, width = table.shape[0] - 1, table.shape[1] - 1
-            scale = 12.0 / self._min_face_px
-            shorter = min(height, width) * scale
-            level = 0
-            while shorter >= CELL:
-                pixels = resize(table, int(height * scale + 1), int(width * scale + 1))
-                for y in range(0, _cells(len(pixels)), CANVAS_CELLS):
-                    for x in range(0, _cells(pixels.shape[1]), CANVAS_CELLS):
-                        top, left = y * STRIDE, x * STRIDE
-                        tile = pixels[top : top + CANVAS, left : left + CANVAS]
-                        yield _Piece(owner, level, scale, x, y, tile)
-                scale, shorter, level = scale * FACTOR, shorter * FACTOR, level + 1
+        return owners[kept], boxes[kept], score[kept], points[kept]
 
 
 def build_mtcnn(min_face_px: int, device: str) -> Mtcnn:
@@ -179,27 +135,85 @@ def build_mtcnn(min_face_px: int, device: str) -> Mtcnn:
     Args:
         min_face_px: smallest face looked for, in pixels of the picture given to `detect`.
         device: auto, cpu or cuda.
+
+    Raises:
+        ConfigError: there is no such device.
+        WeightsError: facenet-pytorch is not installed as it should be.
     """
-    shapes = {"pnet": (1, 3, CANVAS, CANVAS), "rnet": (-1, 3, 24, 24), "onet": (-1, 3, 48, 48)}
-    pnet, rnet, onet = (
-        load_network(name, SHA256[name], partial(_module, name), shape, device) for name, shape in shapes.items()
+    pnet = load_network("pnet", SHA256["pnet"], build_pnet, (1, CANVAS, CANVAS, 3), device)
+    rnet, onet = (
+        load_network(name, SHA256[name], partial(build_crop_network, name), (-1, side, side, 3), device)
+        for name, side in (("rnet", RNET_SIDE), ("onet", ONET_SIDE))
     )
     return Mtcnn(pnet, rnet, onet, min_face_px)
 
 
-def _module(name: str) -> "torch.nn.Module":
+def build_pnet() -> "torch.nn.Module":
+    """Return P-Net for canvases: float32 (n, side, side, 3) of RGB from 0 to 255 or `pyramid.BLANK` in.
+
+    Out come for each cell (n, 4, cells, cells) offsets of the box's edges in shares of its side and (n, 2, cells,
+    cells) probabilities of no face and a face.
+    """
+    import torch
+
+    class PNet(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = _original("pnet")
+
+        def forward(self, canvas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            net, pixels = self.net, canvas.permute(0, 3, 1, 2)
+            # A 3 x 3 convolution that reaches over a level's edge has a blank pixel at its lower right. Made very
+            # small, its value never is the largest of a pooling window.
+            outside = 1e6 * pixels[:, :1, 2:, 2:].clamp(max=0)
+            x = net.prelu1(net.conv1(pixels)) + outside
+            x = net.prelu2(net.conv2(net.pool1(x)))
+            x = net.prelu3(net.conv3(x))
+            return net.conv4_2(x), net.softmax4_1(net.conv4_1(x))
+
+    return PNet()
+
+
+def build_crop_network(name: str) -> "torch.nn.Module":
+    """Return R-Net or O-Net for crops, float32 (n, side, side, 3) of 0 to 255.
+
+    Out come offsets of the box's edges (n, 4), of O-Net landmarks (n, 10), and probabilities of no face and a face
+    (n, 2); offsets and landmarks in shares of the box's sides.
+    """
+    import torch
+
+    class CropNet(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = _original(name)
+
+        def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            outputs: tuple[torch.Tensor, ...] = self.net(crops.permute(0, 3, 1, 2))
+            return outputs
+
+    return CropNet()
+
+
+def _original(name: str) -> Any:
+    """Return facenet-pytorch's pnet, rnet or onet, changed to take pixels of 0 to 255 instead of -1 to 1."""
+    import torch
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
     module = {"pnet": PNet, "rnet": RNet, "onet": ONet}[name](pretrained=False)
     module.load_state_dict(load_state_dict(weights_file(name), SHA256[name]))
-    return module  # type: ignore[no-any-return]
+    # (x - 127.5) / 128 becomes part of the first convolution, which has no padding.
+    convolution = module.conv1
+    with torch.no_grad():
+        convolution.weight /= 128
+        convolution.bias -= 127.5 * convolution.weight.sum((1, 2, 3))
+    return module.eval()
 
 
 def weights_file(name: str) -> Path:
     """Return where facenet-pytorch's wheel has the weights of pnet, rnet or onet, without importing it."""
     spec = find_spec("facenet_pytorch")
-    assert spec is not None
-    assert spec.submodule_search_locations
+    if spec is None or not spec.submodule_search_locations:
+        raise WeightsError("the weights of mtcnn are missing; run: pip install facenet-pytorch")
     return Path(spec.submodule_search_locations[0]) / "data" / f"{name}.pt"
 
 
@@ -217,62 +231,27 @@ def _groups(images: Sequence[NDArray[np.uint8]]) -> Iterator[Sequence[NDArray[np
         yield group
 
 
-def _cells(side: int) -> int:
-    """Return how many cells P-Net has along `side` pixels."""
-    return max(0, -(-(side - 2) // 2) - 4)
+def _seen_by(cells: Ints, scale: float) -> Floats:
+    """Return what cells (n, 2) of x, y of a level see of the picture, float32 (n, 4), in whole pixels."""
+    corners = (cells * STRIDE).astype(np.float32)
+    return np.concatenate([np.floor((corners + shift) / np.float32(scale)) for shift in (1, CELL)], axis=1)
 
 
-def _packed(pieces: Iterator[_Piece]) -> tuple[list[_Piece], int]:
-    """Place the pieces on shelves, tallest first, at even coordinates, so that pooling falls as in a run of its own.
-
-    Cells whose receptive field touches two pieces are never read, so pieces need no gap between them. An odd side
-    is followed by one empty pixel.
-    """
-    placed: list[_Piece] = []
-    canvas = x = y = shelf = 0
-    for piece in sorted(pieces, key=lambda piece: -piece.pixels.shape[0]):
-        height, width = (side + side % 2 for side in piece.pixels.shape[:2])
-        if x + width > CANVAS:
-            x, y, shelf = 0, y + shelf, 0
-        if y + height > CANVAS:
-            canvas, x, y, shelf = canvas + 1, 0, 0, 0
-        placed.append(replace(piece, canvas=canvas, x=x, y=y))
-        x, shelf = x + width, max(shelf, height)
-    return placed, canvas + 1 if placed else 0
+def _run(
+    network: Network, table: SumTable, owners: Ints, boxes: Ints, side: int, widths: tuple[int, ...]
+) -> list[Floats]:
+    """Return a network's outputs for all crops, which are cut batch by batch; `widths` are those of the outputs."""
+    batches = [slice(start, start + CROP_BATCH) for start in range(0, len(boxes), CROP_BATCH)]
+    outputs = [network(table.crops(owners[batch], boxes[batch], side)) for batch in batches]
+    nothing = [np.empty((0, width), np.float32) for width in widths]
+    return [np.concatenate(parts) for parts in zip(nothing, *outputs, strict=True)]
 
 
-def _by_canvas(pieces: Sequence[_Piece], count: int) -> Iterator[tuple[Floats, list[_Piece]]]:
-    """Yield each canvas, float32 (3, CANVAS, CANVAS) scaled as P-Net takes it, and the pieces on it."""
-    members: list[list[_Piece]] = [[] for _ in range(count)]
-    for piece in pieces:
-        members[piece.canvas].append(piece)
-    for on_canvas in members:
-        canvas = np.zeros((3, CANVAS, CANVAS), np.float32)
-        for piece in on_canvas:
-            height, width = piece.pixels.shape[:2]
-            canvas[:, piece.y : piece.y + height, piece.x : piece.x + width] = _scaled(piece.pixels).transpose(2, 0, 1)
-        yield canvas, on_canvas
-
-
-def _scaled(pixels: Floats) -> Floats:
-    return (pixels - np.float32(127.5)) * np.float32(0.0078125)
-
-
-def _run(network: Network, crops: SumTable, owners: Ints, boxes: Ints, side: int) -> list[Floats]:
-    """Return a network's outputs for all crops."""
-    parts = []
-    for start in range(0, max(1, len(boxes)), CROP_BATCH):
-        some = slice(start, start + CROP_BATCH)
-        cut = crops.crops(owners[some], boxes[some], side) if len(boxes) else np.zeros((1, side, side, 3), np.float32)
-        parts.append(network(np.ascontiguousarray(_scaled(cut).transpose(0, 3, 1, 2))))
-    return [np.concatenate(output)[: len(boxes)] for output in zip(*parts, strict=True)]
-
-
-def _inside(sizes: Ints, owners: Ints, boxes: Floats) -> tuple[Ints, Floats, Ints]:
+def _inside(table: SumTable, owners: Ints, boxes: Floats) -> tuple[Ints, Floats, Ints]:
     """Return the boxes that touch their picture, and the pixels x0, y0, x1, y1 of each inside it."""
     whole = np.trunc(boxes).astype(np.int64)
     low = np.maximum(whole[:, :2], 1) - 1
-    high = np.minimum(whole[:, 2:], sizes[owners])
+    high = np.minimum(whole[:, 2:], np.stack([table.widths[owners], table.heights[owners]], axis=1))
     touching = np.all(high > low, axis=1)
     return owners[touching], boxes[touching], np.concatenate([low, high], axis=1)[touching]
 
@@ -286,6 +265,5 @@ def _square(boxes: Floats) -> Floats:
 
 
 def _shifted(boxes: Floats, offsets: Floats) -> Floats:
-    """Return the boxes moved by offsets in shares of their sides."""
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
-    return np.asarray(boxes + offsets * np.concatenate([sides, sides], axis=1), dtype=np.float32)
+    """Return the boxes moved by offsets in shares of their sides, counted in whole pixels."""
+    return boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2)

@@ -5,7 +5,6 @@ original weights. One thread always: data files must not depend on the machine's
 by one thread at a time.
 """
 
-import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -18,12 +17,13 @@ import xxhash
 from numpy.typing import NDArray
 
 from faceindex.errors import ConfigError
+from faceindex.faces.cache import cache_folder
 
 if TYPE_CHECKING:
     import torch
 
-CONVERSION = 1
-"""Raise it when the way of converting changes, so that networks kept by older versions are not used."""
+CONVERSION = 3
+"""Raise it when the way of converting or one of our modules changes, so that older conversions are not used."""
 
 CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
 
@@ -34,7 +34,7 @@ class Network(Protocol):
     """A network ready to run."""
 
     def __call__(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Return the outputs for `x`, float32 (n, channels, height, width)."""
+        """Return the outputs for a batch `x`."""
 
 
 def load_network(
@@ -48,9 +48,9 @@ def load_network(
 
     Args:
         name: what the kept conversion is called.
-        digest: of the weights and everything else that shapes the module.
+        digest: of the weights.
         build: makes the torch module; called only when it is not converted yet, or on a GPU.
-        input_shape: (n, channels, height, width) with -1 for a size that varies.
+        input_shape: of the batches it takes, -1 for a size that varies.
         device: auto, cpu or cuda.
     """
     if resolve_device(device) == "cuda":
@@ -112,13 +112,6 @@ class OpenVinoNetwork:
         return [np.array(output) for output in outputs.values()]
 
 
-def cache_folder() -> Path:
-    """Return where conversions and downloads are kept: FACEINDEX_CACHE, or the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("FACEINDEX_CACHE") or user_cache_path("faceindex"))
-
-
 def _core() -> Any:
     import openvino
 
@@ -129,17 +122,14 @@ def _converted(name: str, digest: str, build: Callable[[], "torch.nn.Module"], i
     """Return the network as an OpenVINO model, from the cache when it is there and whole."""
     import openvino
 
-    version = openvino.__version__.partition("-")[0]
-    folder = cache_folder() / "networks" / f"{name}-{digest[:16]}-{version}-{CONVERSION}"
-    try:
-        xml, weights = (folder / "model.xml").read_bytes(), (folder / "model.bin").read_bytes()
-        if (folder / "xxh3").read_text() == _checksum(xml, weights):
-            return _core().read_model(xml, weights)
-    except OSError:
-        pass
+    made_by = f"{digest} {input_shape} {openvino.__version__} {CONVERSION}"
+    path = cache_folder() / "networks" / f"{name}-{xxhash.xxh3_64_hexdigest(made_by.encode())}.network"
+    with suppress(OSError):
+        if kept := _unpacked(path.read_bytes()):
+            return _core().read_model(*kept)
     model = _convert(build().eval(), input_shape)
-    with suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        _keep(model, folder)
+    with suppress(OSError, RuntimeError):  # a cache that cannot be written costs time, nothing else
+        _keep(model, path)
     return model
 
 
@@ -159,21 +149,28 @@ def _convert(module: "torch.nn.Module", input_shape: tuple[int, ...]) -> Any:
     return model
 
 
-def _keep(model: Any, folder: Path) -> None:
-    """Write a conversion beside its place and rename it, so that half of one is never read."""
+def _keep(model: Any, path: Path) -> None:
+    """Write a conversion beside its place and rename it, so that other processes see a whole one or none."""
     import openvino
 
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".tmp-") as temporary:
-        made = Path(temporary) / "made"
-        made.mkdir(mode=0o700)
-        openvino.save_model(model, made / "model.xml", compress_to_fp16=False)
-        xml, weights = (made / "model.xml").read_bytes(), (made / "model.bin").read_bytes()
-        (made / "xxh3").write_text(_checksum(xml, weights))
-        for stale in folder.glob("*"):  # a damaged conversion; a whole one was returned before
-            stale.unlink()
-        made.replace(folder)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
+        xml, packed = Path(folder) / "model.xml", Path(folder) / "packed"
+        openvino.save_model(model, xml, compress_to_fp16=False)
+        packed.write_bytes(_packed(xml.read_bytes(), xml.with_suffix(".bin").read_bytes()))
+        packed.replace(path)
 
 
-def _checksum(xml: bytes, weights: bytes) -> str:
-    return str(xxhash.xxh3_128_hexdigest(xml + weights))
+def _packed(xml: bytes, weights: bytes) -> bytes:
+    """Return the two files of an OpenVINO model as one: checksum, length of the first, first, second."""
+    content = len(xml).to_bytes(8, "little") + xml + weights
+    return xxhash.xxh3_128_digest(content) + content
+
+
+def _unpacked(packed: bytes) -> tuple[bytes, bytes] | None:
+    """Return what was packed, or None when it is damaged."""
+    checksum, content = packed[:16], packed[16:]
+    if xxhash.xxh3_128_digest(content) != checksum:
+        return None
+    end = 8 + int.from_bytes(content[:8], "little")
+    return content[8:end], content[end:]

@@ -1,7 +1,5 @@
 """Non-maximum suppression within groups."""
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,42 +12,40 @@ def nms(
     *,
     smaller: bool = False,
 ) -> NDArray[np.int64]:
-    """Return the boxes that no better box of their group overlaps too much, best first within a group.
+    """Return which boxes no better box of their group overlaps too much, in order of group, best first within each.
+
+    Every pass takes the best box left in each group and drops what it overlaps, so there are as many passes as the
+    fullest group keeps boxes.
 
     Args:
         boxes: float32 (n, 4), x0, y0, x1, y1.
         scores: float32 (n,); of equal scores the first wins.
         groups: int64 (n,).
-        threshold: largest share of overlap that is let stand.
+        threshold: largest overlap that is let stand.
         smaller: overlap as a share of the smaller box, with sides counted in whole pixels (x1 - x0 + 1), as MTCNN's
-            last stage does; otherwise intersection over union.
+            last stage has it; otherwise intersection over union.
     """
-    order = np.lexsort((-scores, groups))
-    one = np.float32(1 if smaller else 0)
-    low, high = boxes[order, :2], boxes[order, 2:]
-    areas = np.prod(high - low + one, axis=1)
-    bounds = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-2))
-    kept = [
-        start + _greedy(low[start:end], high[start:end], areas[start:end], threshold, one)
-        for start, end in pairwise(bounds)
-    ]
-    return order[np.concatenate(kept)] if kept else np.empty(0, np.int64)
-
-
-def _greedy(
-    low: NDArray[np.float32],
-    high: NDArray[np.float32],
-    areas: NDArray[np.float32],
-    threshold: float,
-    one: np.float32,
-) -> NDArray[np.int64]:
-    left = np.arange(len(low))
-    kept = []
+    extra = np.float32(1 if smaller else 0)
+    left = np.lexsort((-scores, groups))
+    passes = []
     while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        sides = np.minimum(high[best], high[left]) - np.maximum(low[best], low[left]) + one
-        shared = np.prod(np.maximum(sides, 0), axis=1)
-        whole = np.minimum(areas[best], areas[left]) if one else areas[best] + areas[left] - shared
-        left = left[shared <= threshold * whole]
-    return np.array(kept, dtype=np.int64)
+        starts = np.flatnonzero(np.diff(groups[left], prepend=groups[left[0]] - 1))
+        best = left[starts]
+        passes.append(best)
+        others = np.delete(left, starts)
+        rivals = np.repeat(best, np.diff(starts, append=len(left)) - 1)
+        left = others[_overlap(boxes[rivals], boxes[others], extra, smaller=smaller) <= threshold]
+    kept = np.concatenate(passes) if passes else left
+    return kept[np.lexsort((-scores[kept], groups[kept]))]
+
+
+def _overlap(
+    a: NDArray[np.float32], b: NDArray[np.float32], extra: np.float32, *, smaller: bool
+) -> NDArray[np.float32]:
+    sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + extra, 0)
+    shared = sides[:, 0] * sides[:, 1]
+    a_area, b_area = ((box[:, 2] - box[:, 0] + extra) * (box[:, 3] - box[:, 1] + extra) for box in (a, b))
+    whole = np.minimum(a_area, b_area) if smaller else a_area + b_area - shared
+    # Boxes without any area overlap nothing.
+    overlap: NDArray[np.float32] = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+    return overlap

@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from faceindex.errors import WeightsError
-from faceindex.faces.networks import cache_folder
+from faceindex.faces.cache import cache_folder
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +120,10 @@ def fetch(name: str, url: str, sha256: str | None) -> WeightsFile:
             if wanted not in (None, published):
                 hint = "" if sha256 else f"; if its authors have changed it, delete {target} first"
                 raise WeightsError(f"{url} has sha256 {published}, {wanted} wanted; nothing was kept{hint}")
-            state = load_state_dict(downloaded)
+            try:
+                state = load_state_dict(downloaded)
+            except WeightsError as error:
+                raise WeightsError(f"{url} gives no PyTorch file with a state dict; nothing was kept") from error
             save_file({key: value.clone().contiguous() for key, value in state.items()}, converted)
             made = WeightsFile(target, sha256_of(converted), published)
             note.write_text(json.dumps({"url": url, "published_sha256": published, "sha256": made.sha256}, indent=2))

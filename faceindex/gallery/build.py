@@ -1,24 +1,27 @@
-"""Builds shards: the files of one immutable piece of the gallery.
+"""Builds shards: trains the index they share, and makes the files of one.
 
-Rows stand in order of face id. Ids are hashes, so the first rows of a gallery are a uniform sample of all of it.
-FAISS serialises into memory and the caller writes: FAISS itself reports success on a full disk.
+Face ids are hashes, so the first faces of a gallery in order of their ids are a uniform sample of all of it.
 """
 
 import io
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from faceindex.arrays import ID_BYTES, require
+from faceindex.errors import ConfigError, ShapeError
+from faceindex.gallery import faiss_io
+from faceindex.gallery.exact import UNIT_TOLERANCE, widened
 from faceindex.gallery.recipe import EXACT, TRAINING_POINTS_PER_LIST
+from faceindex.gallery.shard import FACES, INDEX, MANIFEST, VECTORS, Manifest, TrainedIndex
 from faceindex.tables import FACE_ROWS, from_id_column
 from faceindex.types import IndexRecipe, ModelId
 
-INDEX, VECTORS, FACES, MANIFEST = "index.faiss", "vectors.npy", "faces.arrow", "manifest.json"
+BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +29,34 @@ class ShardFiles:
     """A shard before it is written."""
 
     shard_id: str
-    """32 hex digits over model, recipe, faces and vectors: an unchanged shard keeps its id."""
+    """32 hex digits over the contents: an unchanged shard keeps its id, and another never takes it."""
     face_count: int
     recipe: IndexRecipe
-    contents: dict[str, bytes]
+    contents: dict[str, bytes | memoryview]
     """File name -> bytes."""
 
 
-def train(recipe: IndexRecipe, vectors: NDArray[np.float16], threads: int) -> Any:
-    """Return an empty FAISS index trained on a sample of `vectors`, float16 (n, d) in order of face id.
+def train(recipe: IndexRecipe, vectors: NDArray[np.float16], threads: int = 1) -> TrainedIndex:
+    """Return an empty trained index, the same for the same faces whatever the number of threads.
 
-    All shards of a gallery share its quantiser and codebooks, so that they can be merged.
+    All shards of a gallery are filled from it, so that their distances can be compared and the shards merged.
+
+    Args:
+        recipe: not exact.
+        vectors: float16 (n, d), unit length, in order of face id; as many of the first are used as it takes.
+        threads: for FAISS.
+
+    Raises:
+        ConfigError: the faces are too few, or FAISS cannot train this index.
     """
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    index = faiss.index_factory(vectors.shape[1], recipe.factory, faiss.METRIC_INNER_PRODUCT)
-    inverted = faiss.extract_index_ivf(index)
-    inverted.cp.seed = recipe.seed
-    sample = vectors[: max(10_000, TRAINING_POINTS_PER_LIST * inverted.nlist)]
-    index.train(np.ascontiguousarray(sample, dtype=np.float32))
-    return index
+    index = faiss_io.new_index(recipe.factory, vectors.shape[1])
+    centroids = faiss_io.centroid_count(index)
+    if len(vectors) < centroids:
+        raise ConfigError(f"{recipe.factory} needs {centroids} faces to train, got {len(vectors)}; use fewer lists")
+    if centroids:
+        faiss_io.train(index, vectors[: TRAINING_POINTS_PER_LIST * max(centroids, 256)], recipe.seed, threads)
+    data = faiss_io.to_bytes(index)
+    return TrainedIndex(data, _digest(data))
 
 
 def build_shard(
@@ -54,58 +64,82 @@ def build_shard(
     vectors: NDArray[np.float16],
     model: ModelId,
     recipe: IndexRecipe,
-    trained: Any = None,
+    trained: TrainedIndex | None = None,
     threads: int = 1,
 ) -> ShardFiles:
-    """Return the files of a shard.
+    """Return the files of a shard; the same faces give the same bytes.
 
     Args:
         faces: the columns of FACE_ROWS, in order of face id.
-        vectors: float16 (n, d), row by row those faces.
+        vectors: float16 (n, d), unit length, row by row those faces.
         model: whose embeddings they are.
         recipe: exact, or what `trained` was trained by.
-        trained: an index of `train`, or one of another shard; emptied and filled. None for an exact shard.
+        trained: by `train`, or `trained_index` of another shard; None for an exact shard.
         threads: for FAISS.
+
+    Raises:
+        ShapeError: faces and vectors do not belong together, are not in order, or a vector is not of unit length.
     """
-    rows = faces.select(FACE_ROWS.names).cast(FACE_ROWS).combine_chunks()
-    halves = np.ascontiguousarray(vectors, dtype="<f2")
-    ids = from_id_column(rows["face_id"])
-    hasher = blake3(json.dumps([model, asdict(recipe), halves.shape]).encode())
-    hasher.update(ids.tobytes()).update(halves.data.cast("B") if len(halves) else b"")
-    shard_id = hasher.hexdigest()[:32]
-    manifest = {
-        "schema": "faceindex.shard/1",
-        "shard_id": shard_id,
-        "model": model,
-        "dimension": int(halves.shape[1]),
-        "faces": len(halves),
-        "recipe": asdict(recipe),
+    rows = faces.select(FACE_ROWS.names).cast(FACE_ROWS)
+    halves = np.ascontiguousarray(vectors)
+    require("vectors", halves, "<f2", (len(rows), None))
+    _require_ascending(from_id_column(rows["face_id"]))
+    _require_unit_length(halves)
+    manifest = Manifest(
+        model=model,
+        dimension=int(halves.shape[1]),
+        face_count=len(halves),
+        recipe=recipe,
+        quantizer=trained.digest if trained else None,
+    )
+    contents: dict[str, bytes | memoryview] = {
+        FACES: _arrow(rows),
+        MANIFEST: json.dumps(manifest.to_json(), indent=1).encode(),
+        VECTORS: _npy(halves),
     }
-    contents = {VECTORS: _npy(halves), FACES: _arrow(rows), MANIFEST: json.dumps(manifest, indent=1).encode()}
     if recipe.factory != EXACT:
-        contents[INDEX] = _filled(trained, halves, threads)
+        if trained is None:
+            raise ConfigError(f"a shard of {recipe.factory} is filled from a trained index, got none; train one first")
+        index = faiss_io.from_bytes(trained.data)
+        faiss_io.fill(index, halves, threads)
+        contents[INDEX] = faiss_io.to_bytes(index)
+    shard_id = _digest(*(part for name in sorted(contents) for part in (name.encode(), contents[name])))
     return ShardFiles(shard_id, len(halves), recipe, contents)
 
 
-def _filled(trained: Any, vectors: NDArray[np.float16], threads: int) -> bytes:
-    import faiss
-
-    faiss.omp_set_num_threads(threads)
-    trained.reset()
-    block = 65_536
-    for start in range(0, len(vectors), block):
-        trained.add(np.ascontiguousarray(vectors[start : start + block], dtype=np.float32))
-    return bytes(faiss.serialize_index(trained).data)
+def _require_ascending(face_ids: NDArray[np.void]) -> None:
+    ids = face_ids.view(f"S{ID_BYTES}")
+    if not (ids[:-1] < ids[1:]).all():
+        raise ShapeError("faces of a shard must be in ascending order of face id, each once; sort them by face_id")
 
 
-def _npy(array: NDArray[np.float16]) -> bytes:
+def _require_unit_length(vectors: NDArray[np.float16]) -> None:
+    """Search relies on it; also refuses NaN and infinity."""
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        block = vectors[start : start + BLOCK_ROWS]
+        wide = widened(block)
+        wrong = ~(np.abs(np.sqrt(np.einsum("ij,ij->i", wide, wide)) - 1) <= UNIT_TOLERANCE)
+        wrong |= ~np.isfinite(block).all(axis=1)
+        if wrong.any():
+            raise ShapeError(f"vectors must have unit length, row {start + int(np.argmax(wrong))} has not; scale them")
+
+
+def _digest(*parts: bytes | memoryview) -> str:
+    hasher = blake3()
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little")).update(part)
+    return hasher.hexdigest()[:32]
+
+
+def _npy(array: NDArray[np.float16]) -> memoryview:
     sink = io.BytesIO()
     np.save(sink, array, allow_pickle=False)
-    return sink.getvalue()
+    return sink.getbuffer()
 
 
-def _arrow(table: pa.Table) -> bytes:
+def _arrow(table: pa.Table) -> memoryview:
+    """Return an Arrow file of one record batch, so that its columns can be viewed as arrays."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
+        writer.write_table(table.combine_chunks())
+    return memoryview(sink.getvalue())

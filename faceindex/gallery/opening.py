@@ -6,7 +6,8 @@ from faceindex.catalog.checksums import verify
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import read_tombstones
-from faceindex.gallery.search import Gallery, Shard
+from faceindex.gallery.search import Gallery
+from faceindex.gallery.shard import Shard
 
 
 def open_gallery(files: Files, generation: Generation) -> Gallery:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from faceindex.gallery.search import Gallery, exact_candidates, ranked
+from faceindex.gallery.exact import search_exact, widened
+from faceindex.gallery.search import Gallery
 
 PROBES = 500
 K = 10
@@ -11,23 +12,19 @@ K = 10
 def measure_recall(gallery: Gallery, threads: int) -> tuple[float, float]:
     """Return recall@10 and the share of searches whose first candidate is that of exact search.
 
-    Probes are faces of the gallery itself, spread evenly over it; each finds itself first, which is left out.
+    Probes are faces of the gallery itself, spread evenly over it; each finds itself, which is left out.
     """
-    total = sum(len(shard.ids) for shard in gallery.shards)
-    hits = firsts = count = 0
-    for shard in gallery.shards:
-        alive = np.flatnonzero(shard.alive)
-        chosen = alive[:: max(1, total // PROBES)]
-        probes = shard.vectors[chosen].astype(np.float32)
-        found = gallery.search(probes, gallery.model, K + 1, threads)
-        exact = [exact_candidates(other.vectors, other.alive, probes, K + 1) for other in gallery.shards]
-        for row, probe in enumerate(probes):
-            parts = [(other, rows[row]) for other, rows in zip(gallery.shards, exact, strict=True)]
-            own = shard.ids[chosen[row]]
-            truth = [face for face in ranked(parts, probe, K + 1)[0] if face != own][:K]
-            answer = [face for face in found.face_ids[row].view("S16") if face != own][:K]
-            hits += len(set(truth) & set(answer))
-            firsts += truth[:1] == answer[:1]
-            count += len(truth)
-    searches = max(1, count // K)
-    return hits / max(1, count), firsts / searches
+    step = max(1, gallery.size // PROBES)
+    chosen = [(shard, np.flatnonzero(shard.alive)[::step]) for shard in gallery.shards]
+    own = np.concatenate([shard.ids[rows] for shard, rows in chosen])
+    probes = widened(np.concatenate([shard.vectors[rows] for shard, rows in chosen]))
+    found = gallery.search(probes, gallery.model, K + 1, threads)
+    exact = search_exact(gallery.blocks(), probes, gallery.model, K + 1)
+    hits = firsts = wanted = 0
+    for face, found_ids, exact_ids in zip(own, found.face_ids.view("S16"), exact.face_ids.view("S16"), strict=True):
+        truth = exact_ids[(exact_ids != face) & (exact_ids != b"")][:K]
+        answer = found_ids[found_ids != face][:K]
+        wanted += len(truth)
+        hits += int(np.isin(truth, answer).sum())
+        firsts += bool(np.array_equal(truth[:1], answer[:1]))
+    return hits / max(1, wanted), firsts / max(1, len(own))

@@ -84,7 +84,7 @@ def _build(
     vectors = from_float16_column(faces["embedding"])
     trained = None
     if recipe.factory != EXACT:
-        trained = before.shards[0].index if before else train(recipe, vectors, threads)
+        trained = before.shards[0].trained_index() if before else train(recipe, vectors, threads)
     return build_shard(faces, vectors, draft.model, recipe, trained, threads)
 
 

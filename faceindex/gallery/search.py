@@ -1,185 +1,167 @@
 """The gallery: candidates from every shard, then exact scores from the stored vectors.
 
-Scores are true cosine similarities whatever the index, computed by one routine in float64, and ties stand in order
-of face id; so answers do not depend on the number of shards, blocks or threads.
+Scores are true cosine similarities whatever the index, so a threshold means the same for all of them.
 """
 
-import json
-from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from faceindex.arrays import ID_BYTES, require
-from faceindex.errors import ConfigError, DamagedError, ShapeError
-from faceindex.gallery.build import FACES, INDEX, MANIFEST, VECTORS
+from faceindex.arrays import ID_BYTES, l2_normalize, require
+from faceindex.errors import ConfigError, DamagedError
+from faceindex.gallery.exact import Best, Block, contenders, cosines, search_exact, widened
 from faceindex.gallery.recipe import EXACT
-from faceindex.tables import FACE_ROWS, from_id_column, require_model
-from faceindex.types import CandidateLists, IndexRecipe, ModelId
+from faceindex.gallery.shard import Shard
+from faceindex.tables import FACE_ROWS, require_model
+from faceindex.types import CandidateLists, ModelId
 
-BLOCK_ROWS = 65_536
-SLACK = 1e-5
-"""Float32 block scores are this good; rows within it of the k-th are all scored exactly."""
+FEWEST_RERANKED = 10
+"""A search for fewer candidates than this re-ranks as many as one for these, so that both have the same first."""
 
-Rows = NDArray[np.int64]
-
-
-class Shard:
-    """One opened piece of the gallery: memory-mapped, never changed. Its files' hashes are checked by the caller.
-
-    Raises:
-        DamagedError: its files do not belong together.
-    """
-
-    def __init__(self, files: dict[str, Path], tombstones: NDArray[np.void]) -> None:
-        self._files = files
-        self.manifest: dict[str, Any] = json.loads(files[MANIFEST].read_bytes())
-        self.model = ModelId(self.manifest["model"])
-        self.recipe = IndexRecipe(**self.manifest["recipe"])
-        self.vectors: NDArray[np.float16] = np.load(files[VECTORS], mmap_mode="r", allow_pickle=False)
-        with pa.memory_map(str(files[FACES])) as source:
-            self.faces = pa.ipc.open_file(source).read_all()
-        self.ids = from_id_column(self.faces["face_id"]).view(f"S{ID_BYTES}")
-        wanted = (self.manifest["faces"], self.manifest["dimension"])
-        if self.vectors.shape != wanted or len(self.ids) != wanted[0]:
-            raise DamagedError(
-                f"{files[VECTORS]}: {wanted} vectors recorded, {self.vectors.shape} found with {len(self.ids)} faces; "
-                f"run `faceindex check`"
-            )
-        self.alive = ~np.isin(self.ids, tombstones.view(f"S{ID_BYTES}"))
-
-    @cached_property
-    def index(self) -> Any:
-        """The FAISS index, or None for an exact shard."""
-        if self.recipe.factory == EXACT:
-            return None
-        import faiss
-
-        path = self._files[INDEX]
-        index = faiss.deserialize_index(np.fromfile(path, dtype=np.uint8))
-        if (index.ntotal, index.d) != self.vectors.shape:
-            raise DamagedError(
-                f"{path}: {self.vectors.shape} vectors recorded, ({index.ntotal}, {index.d}) found; "
-                f"run `faceindex check`"
-            )
-        return index
-
-    def candidates(self, probes: NDArray[np.float32], k: int, threads: int) -> list[Rows]:
-        """Return for each probe the rows that may be among its best k, in no order."""
-        if not len(self.ids):
-            return [np.empty(0, np.int64)] * len(probes)
-        if self.recipe.factory == EXACT:
-            return exact_candidates(self.vectors, self.alive, probes, k)
-        return self._indexed(probes, k, threads)
-
-    def _indexed(self, probes: NDArray[np.float32], k: int, threads: int) -> list[Rows]:
-        import faiss
-
-        faiss.omp_set_num_threads(threads)
-        parameters: Any = faiss.SearchParametersIVF(nprobe=self.recipe.nprobe)  # type: ignore[call-arg]
-        if not self.alive.all():
-            living = faiss.IDSelectorBitmap(np.packbits(self.alive, bitorder="little"))  # type: ignore[call-arg, arg-type]
-            parameters.sel = living
-        if isinstance(self.index, faiss.IndexPreTransform):
-            parameters = faiss.SearchParametersPreTransform(index_params=parameters)  # type: ignore[call-arg]
-        wanted = min(k * max(1, self.recipe.rerank), len(self.ids))
-        _, rows = self.index.search(probes, wanted, params=parameters)
-        return [found[found >= 0] for found in rows]
+CHUNK_PROBES = 256
+"""Probes a thread searches at a time; 100 candidates of 128 numbers each take 13 MB."""
 
 
 class Gallery:
-    """All shards of a generation; immutable."""
+    """All shards of a generation; immutable.
+
+    Args:
+        shards: of one recipe, filled from one trained index.
+        model: whose embeddings they hold.
+
+    Raises:
+        ModelMismatchError: a shard holds another model's embeddings.
+        DamagedError: the shards do not belong together.
+    """
 
     def __init__(self, shards: Sequence[Shard], model: ModelId) -> None:
         for shard in shards:
             require_model(model, shard.model)
-        self.shards = list(shards)
+        kinds = {(shard.manifest.dimension, shard.recipe, shard.manifest.quantizer) for shard in shards}
+        if len(kinds) > 1:
+            raise DamagedError(f"shards of one kind wanted, got {sorted(map(str, kinds))}; run `faceindex check`")
+        self.shards = tuple(shards)
         self.model = model
 
     @property
     def size(self) -> int:
         """Live faces."""
-        return int(sum(shard.alive.sum() for shard in self.shards))
+        return sum(shard.live_count for shard in self.shards)
+
+    @property
+    def dimension(self) -> int | None:
+        """Numbers in an embedding; None while there is no shard."""
+        return self.shards[0].manifest.dimension if self.shards else None
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all live faces and their vectors, block by block."""
+        for shard in self.shards:
+            yield from shard.blocks()
 
     def search(self, probes: NDArray[np.float32], model: ModelId, k: int, threads: int = 1) -> CandidateLists:
         """Return the k most similar faces of each probe; fewer where the gallery has fewer.
 
+        The answer does not depend on the number of threads, nor on what other probes are searched together.
+
         Args:
-            probes: float32 (n, d); any length but zero.
+            probes: float32 (q, d), any length but zero.
             model: whose embeddings they are.
             k: candidates for each probe, 1 or more.
-            threads: for FAISS.
+            threads: for searching an index; exact search uses those of numpy's matrix product.
 
         Raises:
             ModelMismatchError: the probes are another model's.
-            ShapeError: another dimension, or a probe that is not finite.
+            ShapeError: another dimension, or a probe that is zero or not finite.
             ConfigError: k is less than 1.
         """
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
         require_model(self.model, model)
-        if self.shards:
-            require("probes", probes, np.float32, (None, self.shards[0].vectors.shape[1]))
-        if not np.isfinite(probes).all():
-            raise ShapeError("probes must be finite numbers, got NaN or infinity; compute the embeddings again")
-        ids = np.zeros((len(probes), k), f"S{ID_BYTES}")
-        scores = np.full((len(probes), k), -np.inf, np.float32)
-        found = [shard.candidates(probes, k, threads) for shard in self.shards]
-        for row, probe in enumerate(probes):
-            parts = [(shard, rows[row]) for shard, rows in zip(self.shards, found, strict=True)]
-            best_ids, best_scores = ranked(parts, probe, k)
-            ids[row, : len(best_ids)], scores[row, : len(best_ids)] = best_ids, best_scores
-        return CandidateLists(ids.view(f"V{ID_BYTES}"), scores, self.model)
+        require("probes", probes, np.float32, (None, self.dimension))
+        probes = l2_normalize(probes)
+        if not self.shards or self.shards[0].recipe.factory == EXACT:
+            return search_exact(self.blocks(), probes, model, k)
+        chunks = [probes[start : start + CHUNK_PROBES] for start in range(0, len(probes), CHUNK_PROBES)]
+        if threads > 1 and len(chunks) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                parts = list(pool.map(lambda chunk: self._search_index(chunk, k), chunks))
+        else:
+            parts = [self._search_index(chunk, k) for chunk in chunks]
+        return Best.stacked(parts, k).candidates(model)
 
     def face_rows(self, face_ids: NDArray[np.void]) -> pa.Table:
-        """Return the rows of FACE_ROWS of live faces, in the order of `face_ids`, V16 (n,)."""
-        wanted = face_ids.view(f"S{ID_BYTES}")
-        tables, order = [], np.empty(len(wanted), np.int64)
+        """Return the rows of FACE_ROWS of live faces, in the order of `face_ids`, V16 (n,).
+
+        Raises:
+            DamagedError: a face is in no shard, or dead.
+        """
+        tables, order = [FACE_ROWS.empty_table()], np.empty(len(face_ids), np.int64)
         start = 0
+        for shard, rows, here in self._places(face_ids):
+            tables.append(shard.faces.take(rows))
+            order[here] = start + np.arange(len(rows))
+            start += len(rows)
+        return pa.concat_tables(tables).take(order)
+
+    def vectors_of(self, face_ids: NDArray[np.void]) -> NDArray[np.float16]:
+        """Return the stored embeddings of live faces, float16 (n, d); raises what `face_rows` raises."""
+        vectors = np.empty((len(face_ids), self.dimension or 0), np.float16)
+        for shard, rows, here in self._places(face_ids):
+            vectors[here] = shard.vectors[rows]
+        return vectors
+
+    def _places(self, face_ids: NDArray[np.void]) -> list[tuple[Shard, NDArray[np.int64], NDArray[np.int64]]]:
+        """Return, for each shard, the rows it has of these faces and where in `face_ids` they stand."""
+        ids = np.ascontiguousarray(face_ids).view(f"S{ID_BYTES}")
+        places, found_count = [], 0
         for shard in self.shards:
-            rows = np.minimum(np.searchsorted(shard.ids, wanted), max(0, len(shard.ids) - 1))
-            here = (shard.ids[rows] == wanted) & shard.alive[rows] if len(shard.ids) else np.zeros(len(wanted), bool)
-            tables.append(shard.faces.take(rows[here]))
-            order[here] = start + np.arange(here.sum())
-            start += int(here.sum())
-        if start != len(wanted):
-            raise DamagedError(f"{len(wanted) - start} of {len(wanted)} faces are in no shard; run `faceindex check`")
-        return pa.concat_tables(tables).take(order) if tables else FACE_ROWS.empty_table()
+            rows, found = shard.rows_of(ids)
+            found[found] = shard.alive[rows[found]]
+            places.append((shard, rows[found], np.flatnonzero(found)))
+            found_count += int(found.sum())
+        if found_count != len(ids):
+            raise DamagedError(f"{len(ids)} faces wanted, {found_count} found in the gallery; run `faceindex check`")
+        return places
+
+    def _search_index(self, probes: NDArray[np.float32], k: int) -> Best:
+        best = Best(len(probes), k)
+        if not self.size:
+            return best
+        depth = min(self.size, max(k, FEWEST_RERANKED) * max(1, self.shards[0].recipe.rerank))
+        found = [shard.nearest(probes, depth) for shard in self.shards]
+        distances = np.concatenate([part[0] for part in found], axis=1)
+        rows = np.concatenate([part[1] for part in found], axis=1)
+        chosen = nearest_of_all(distances, depth, k)
+        shard_of = np.repeat(np.arange(len(self.shards)), depth)
+        scores = np.full(distances.shape, -np.inf, np.float32)
+        for number, shard in enumerate(self.shards):
+            probe, column = np.nonzero(chosen & (shard_of == number))
+            wide = widened(shard.vectors.take(rows[probe, column], axis=0))
+            scores[probe, column] = np.einsum("ij,ij->i", wide, probes[probe])
+        probe, column = contenders(scores, k, np.full(len(probes), -np.inf, np.float32))
+        for number, shard in enumerate(self.shards):
+            here = shard_of[column] == number
+            place = rows[probe[here], column[here]]
+            best.add(probe[here], shard.ids[place], cosines(probes, probe[here], shard.vectors, place))
+        return best
 
 
-def exact_candidates(
-    vectors: NDArray[np.float16], alive: NDArray[np.bool_], probes: NDArray[np.float32], k: int
-) -> list[Rows]:
-    """Return for each probe the rows of the k highest dot products, and all that tie with the last of them."""
-    kept: list[Rows] = [np.empty(0, np.int64)] * len(probes)
-    values: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(probes)
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        rows = start + np.flatnonzero(alive[start : start + BLOCK_ROWS])
-        block = vectors[rows].astype(np.float32)
-        for index, scores in enumerate(probes @ block.T):
-            together = np.concatenate([values[index], scores])
-            if len(together) > k:
-                last = np.partition(together, len(together) - k)[len(together) - k]
-                chosen = np.flatnonzero(together >= last - SLACK)
-            else:
-                chosen = np.arange(len(together))
-            kept[index] = np.concatenate([kept[index], rows])[chosen]
-            values[index] = together[chosen]
-    return kept
+def nearest_of_all(distances: NDArray[np.float32], depth: int, k: int) -> NDArray[np.bool_]:
+    """Return which of the candidates of several shards are the `depth` nearest of all, bool (q, n).
 
+    FAISS breaks ties at the end of its list as it happens to. Whatever ties with the last is therefore left out, and
+    the choice is the same for any number of shards; unless fewer than k would be left, when many faces have one code.
 
-def ranked(
-    parts: Sequence[tuple[Shard, Rows]], probe: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.bytes_], NDArray[np.float32]]:
-    """Return ids and cosine similarities of the best k candidates, best first, ties by id."""
-    ids = np.concatenate([np.empty(0, f"S{ID_BYTES}"), *(shard.ids[rows] for shard, rows in parts)])
-    vectors = [shard.vectors[rows].astype(np.float64) for shard, rows in parts]
-    together = np.concatenate([np.empty((0, len(probe))), *vectors])
-    lengths = np.sqrt((together**2).sum(axis=1) * (probe.astype(np.float64) ** 2).sum())
-    scores = ((together * probe).sum(axis=1) / np.maximum(lengths, 1e-30)).astype(np.float32)
-    order = np.lexsort((ids, -scores))[:k]
-    return ids[order], scores[order]
+    Args:
+        distances: float32 (q, n), from each shard its `depth` nearest; inf where there is none.
+        depth: how many.
+        k: how many at least.
+    """
+    last = np.partition(distances, depth - 1, axis=1)[:, depth - 1 : depth]
+    chosen = distances < last
+    few = chosen.sum(axis=1) < k
+    chosen[few] = distances[few] <= last[few]
+    return chosen & np.isfinite(distances)

@@ -121,12 +121,13 @@ def _crawl_disk(root: str, report: CrawlReport) -> Iterator[PhotoRef]:
     if _is_catalog(path):
         report.ignored_folders["catalog"] += 1
         return iter(())
-    return _walk(_Folder(path, found), report)
+    os.scandir(path).close()  # a folder that cannot be listed is told now, also to a caller who never begins
+    return _walk(path, found, report)
 
 
-def _walk(top: _Folder, report: CrawlReport) -> Iterator[PhotoRef]:
+def _walk(top: bytes, found: os.stat_result, report: CrawlReport) -> Iterator[PhotoRef]:
     """Yield depth first; the stack holds one open listing a level, which is all the memory there is."""
-    stack = [top]
+    stack = [_Folder(top, found)]
     try:
         while stack:
             entry = stack[-1].next(report)
@@ -205,7 +206,7 @@ def _may_be_named(name: bytes, report: CrawlReport) -> bool:
 
 
 def _is_catalog(path: bytes) -> bool:
-    return os.path.isfile(path + b"/catalog.toml") and os.path.isdir(path + b"/generations")  # noqa: PTH112, PTH113
+    return os.path.isfile(path + b"/catalog.toml")  # noqa: PTH113
 
 
 def _crawl_store(url: str, report: CrawlReport) -> Iterator[PhotoRef]:
@@ -230,7 +231,7 @@ def _walk_store(store: Store, report: CrawlReport) -> Iterator[PhotoRef]:
         except Exception as error:  # noqa: BLE001 - see above
             report.problems.append(CrawlProblem(store.url(folder), reason(error)))
             continue
-        if {"catalog.toml", "generations"} <= {posixpath.basename(info["name"].rstrip("/")) for info in listing}:
+        if "catalog.toml" in {posixpath.basename(info["name"]) for info in listing}:
             report.ignored_folders["catalog"] += 1
             continue
         for info in listing:

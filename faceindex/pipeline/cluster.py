@@ -5,6 +5,8 @@ A batch that keeps killing workers is bisected until the photo that does it is a
 counted, the others are done.
 """
 
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -12,6 +14,7 @@ from typing import Any
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+from tornado.ioloop import PeriodicCallback
 
 from faceindex.errors import FaceIndexError, ItemError
 from faceindex.pipeline.batches import Batch
@@ -24,6 +27,9 @@ ATTEMPTS = 2
 WINDOW_PER_WORKER = 3
 """Batches in flight for each worker: one running, the next waiting, one being handed over."""
 
+KEEPER_PERIOD_S = 5
+"""How often the number of workers is looked after."""
+
 CONFIG = {
     "distributed.scheduler.allowed-failures": 0,  # retries are ours: we know batches, Dask only tasks
     "distributed.scheduler.worker-saturation": 1.0,  # queued batches wait in the scheduler, not with a worker
@@ -35,6 +41,8 @@ CONFIG = {
     # and go with every batch.
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 512 << 20,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+    # A worker that does not come back in this time is given up by Dask; `_kept_at_strength` then starts another.
+    "distributed.deploy.lost-worker-timeout": "60s",
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.event-loop": "asyncio",
 }
@@ -51,6 +59,9 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
         """Load the networks."""
+        if threading.current_thread() is threading.main_thread():
+            # Ctrl-C reaches every process of the terminal; the run stops its workers itself, after their batches.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.worker = BatchWorker(self.job)
 
 
@@ -92,9 +103,20 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
             dashboard_address=None,
             silence_logs="CRITICAL",
         )
-        with cluster, Client(cluster) as client:
+        with cluster, Client(cluster) as client, _kept_at_strength(cluster, workers):
             client.register_plugin(JobPlugin(job))
             yield client, workers
+
+
+@contextmanager
+def _kept_at_strength(cluster: LocalCluster, workers: int) -> Iterator[None]:
+    """Start workers again that Dask has given up, which it does with one that dies while it is starting."""
+    keeper = PeriodicCallback(lambda: cluster.scale(workers), KEEPER_PERIOD_S * 1000)
+    cluster.loop.add_callback(keeper.start)
+    try:
+        yield
+    finally:
+        cluster.loop.add_callback(keeper.stop)
 
 
 def run_on_cluster(

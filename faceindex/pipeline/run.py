@@ -114,6 +114,7 @@ class _Run:
 
     def everything(self, seen: Iterable[PhotoRef], roots: Sequence[str]) -> None:
         """Finish what was interrupted, then do what is new."""
+        before = self.served
         self._adopt(roots)
         for plan in list(unfinished_plans(self.catalog.files, self.served)):
             if plan.digest.startswith(self._digest()):
@@ -133,7 +134,8 @@ class _Run:
             self.progress("building the index")
             self.served = publish_gallery(self.catalog, self.served)
         self.report.of_generation(self.served)
-        collect(self.catalog.files)
+        if self.served is not before:
+            collect(self.catalog.files)
 
     def look(self, seen: Iterable[PhotoRef], roots: Sequence[str]) -> Changes:
         """Hold the crawl against the served generation, and refuse to forget a disk that is not mounted."""

@@ -9,7 +9,18 @@ from click.testing import CliRunner
 import faceindex
 from faceindex.cli.main import COMMANDS, cli
 
-HEAVY = ("torch", "torchvision", "faiss", "dask", "distributed", "pyarrow", "openvino", "facenet_pytorch", "PIL", "numpy")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "faiss",
+    "dask",
+    "distributed",
+    "pyarrow",
+    "openvino",
+    "facenet_pytorch",
+    "PIL",
+    "numpy",
+)
 
 
 def loaded_after(code: str) -> set[str]:

@@ -166,11 +166,13 @@ def test_a_photo_that_kills_its_worker_costs_only_itself(archive: Path, tmp_path
     preload.write_text(
         "import os, signal\n"
         "from PIL import JpegImagePlugin\n"
-        "load = JpegImagePlugin.JpegImageFile.load\n"
-        "def deadly(self):\n"
-        "    self.fp.seek(-30, 2)\n"
-        "    if self.fp.read() == b'THIS PICTURE KILLS ITS DECODER':\n"
-        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "def deadly(self, load=JpegImagePlugin.JpegImageFile.load):\n"
+        "    if self.fp is not None:\n"
+        "        before = self.fp.tell()\n"
+        "        self.fp.seek(-30, 2)\n"
+        "        if self.fp.read(30) == b'THIS PICTURE KILLS ITS DECODER':\n"
+        "            os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "        self.fp.seek(before)\n"
         "    return load(self)\n"
         "JpegImagePlugin.JpegImageFile.load = deadly\n"
     )
@@ -197,20 +199,28 @@ def test_a_photo_that_takes_too_long_costs_only_itself(archive: Path, tmp_path: 
     assert report.photos["ok"] == 12
 
 
-def test_a_stopped_run_says_how_to_go_on_and_does(archive: Path, indexed: Path, tmp_path: Path) -> None:
-    catalog = tmp_path / "catalog"
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_keeps_what_is_done_says_how_to_go_on_and_does(
+    archive: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """The signal goes to the whole process group, as Ctrl-C does."""
+    settings = dataclasses.replace(Settings(), batch_photos=1)
+    undisturbed = Catalog.create(str(tmp_path / "undisturbed"), settings)
+    index_photos(undisturbed.root, [str(archive)], HERE)
+    catalog = Path(Catalog.create(str(tmp_path / "catalog"), settings).root)
     command = [sys.executable, "-m", "faceindex.cli.main", "index", str(archive), "-c", str(catalog), "--workers", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(catalog.glob("runs/*/plan.parquet")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    while not list(catalog.glob("photos/*/*.parquet")):
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=120)
 
-    if process.returncode != 3:  # the one batch may have been done in the end
-        assert process.returncode == 143
-        assert "run the same command again" in errors
-    assert faceindex(*command[3:]).returncode in (0, 3)
-    assert data_files(catalog) == data_files(indexed)
+    assert process.returncode == code, errors
+    assert "run the same command again" in errors
+    assert data_files(catalog).items() < data_files(Path(undisturbed.root)).items()
+    assert faceindex(*command[3:]).returncode == 3
+    assert data_files(catalog) == data_files(Path(undisturbed.root))
 
 
 def test_two_writers_one_gets_told_who_the_other_is(archive: Path, tmp_path: Path) -> None:

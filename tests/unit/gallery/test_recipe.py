@@ -1,0 +1,120 @@
+import pytest
+
+from faceindex.errors import ConfigError
+from faceindex.gallery.recipe import choose_recipe, faces_needed, outdated
+from faceindex.types import IndexRecipe
+
+MANY = 10_000_000
+
+
+def test_a_gallery_is_exact_below_fifty_thousand_faces():
+    assert choose_recipe(49_999, 128) == IndexRecipe("exact")
+
+
+@pytest.mark.parametrize(
+    ("faces", "factory", "nprobe"),
+    [
+        (50_000, "IVF1024,PQ64x4fs", 160),
+        (100_000, "IVF1024,PQ64x4fs", 160),
+        (1_000_000, "IVF4096,PQ64x4fs", 320),
+        (10_000_000, "IVF16384,PQ64x4fs", 640),
+    ],
+)
+def test_lists_are_some_four_times_the_square_root_of_the_faces(faces: int, factory: str, nprobe: int):
+    assert choose_recipe(faces, 128) == IndexRecipe(factory, nprobe, rerank=10)
+
+
+@pytest.mark.parametrize("faces", [50_000, 65_536, 99_999, 262_144, 3_000_000])
+def test_an_automatic_index_always_has_enough_faces_to_train(faces: int):
+    factory = choose_recipe(faces, 128).factory
+
+    assert factory != "exact"
+    assert faces_needed(factory, 128) <= faces
+
+
+@pytest.mark.parametrize(
+    ("dimension", "codes", "rerank"),
+    [(96, "PQ48x4fs", 10), (512, "PQ128x4fs", 20), (127, "SQ8", 2), (7, "SQ8", 2), (1, "PQ1x4fs", 2)],
+)
+def test_codes_divide_the_dimension_and_coarser_codes_are_re_ranked_deeper(dimension: int, codes: str, rerank: int):
+    recipe = choose_recipe(100_000, dimension)
+
+    assert (recipe.factory, recipe.rerank) == (f"IVF1024,{codes}", rerank)
+    assert faces_needed(recipe.factory, dimension) <= 100_000
+
+
+@pytest.mark.parametrize("index", ["exact", "Flat"])
+def test_exact_can_be_asked_for_at_any_size(index: str):
+    assert choose_recipe(MANY, 128, index) == IndexRecipe("exact")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "IVF64,PQ16x4fs",
+        "IVF64,SQ8",
+        "IVF64,Flat",
+        "OPQ16_64,IVF64,PQ16x4fs",
+        "IVF256_HNSW32,PQ16",
+        "HNSW16",
+        "HNSW16,SQ8",
+    ],
+)
+def test_a_factory_string_is_taken_as_it_is(index: str):
+    recipe = choose_recipe(MANY, 128, index)
+
+    assert recipe.factory == index
+    assert recipe.rerank >= 2
+
+
+@pytest.mark.parametrize(
+    ("index", "reason"),
+    [
+        ("no such index", "could not parse index string no such index"),
+        ("IVF64,PQ7x4fs", "should be a multiple of the number of subquantizers"),
+        ("IVF64,PQ16x4fs,RFlat", "leave out RFlat"),
+        ("IDMap,IVF64,Flat", "leave out RFlat, Refine and IDMap"),
+        ("PQ16x4fs", "an inverted file"),
+        ("LSH", "an inverted file"),
+        ("NSG32", "an inverted file"),
+        ("IVF64,ITQ,SH", "an inverted file"),
+        ("", "could not parse"),
+    ],
+)
+def test_an_index_that_cannot_serve_is_refused_in_one_line_before_any_face_is_there(index: str, reason: str):
+    with pytest.raises(ConfigError, match=reason) as caught:
+        choose_recipe(0, 128, index)
+
+    assert "\n" not in str(caught.value)
+    assert repr(index) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("index", "needed"), [("IVF64,PQ16x4fs", 39 * 64), ("IVF64,PQ16", 39 * 256), ("OPQ16_64,IVF64,PQ16x4fs", 39 * 256)]
+)
+def test_an_index_that_is_asked_for_waits_until_there_are_enough_faces_to_train_it(index: str, needed: int):
+    assert faces_needed(index, 128) == needed
+    assert choose_recipe(needed - 1, 128, index) == IndexRecipe("exact")
+    assert choose_recipe(needed, 128, index).factory == index
+
+
+def test_a_graph_without_codes_needs_no_training():
+    assert choose_recipe(1, 128, "HNSW16").factory == "HNSW16"
+
+
+@pytest.mark.parametrize(
+    ("served", "faces", "index", "answer"),
+    [
+        ("exact", 49_999, "auto", False),
+        ("exact", 50_000, "auto", True),
+        ("IVF1024,PQ64x4fs", 1_000_000, "auto", False),
+        ("IVF1024,PQ64x4fs", 49_999, "auto", True),
+        ("IVF1024,PQ64x4fs", 100_000, "exact", True),
+        ("IVF64,PQ16x4fs", 100_000, "IVF64,PQ16x4fs", False),
+        ("IVF64,PQ16x4fs", 100_000, "IVF128,PQ16x4fs", True),
+    ],
+)
+def test_an_index_is_outdated_when_another_kind_is_wanted_not_when_the_gallery_grew_a_little(
+    served: str, faces: int, index: str, answer: bool
+):
+    assert outdated(IndexRecipe(served), faces, 128, index) is answer
