@@ -69,8 +69,8 @@ def main() -> None:
     for name, values in ratios.items():
         rows.append({"figure": name, "median": median(values), "all": ", ".join(f"{value:.1f}" for value in values)})
     recipe = (
-        f"{arguments.folder.rstrip('/').rsplit('/', 1)[-1]}: whole `faceindex index`, start-up to published generation, "
-        f"default settings, against {arguments.naive_photos} random photos (seed 0) in a loop over facenet-pytorch's "
+        f"{arguments.folder.rstrip('/').rsplit('/', 1)[-1]}: whole `faceindex index`, start-up to published "
+        f"generation, default settings, against {arguments.naive_photos} random photos (seed 0) in a loop over facenet-pytorch's "
         f"MTCNN (min face {arguments.min_face}) and InceptionResnetV1; {arguments.rounds} rounds in turn."
     )
     publish("first_mark", "First mark: indexing, second run, start-up", recipe, rows, about)

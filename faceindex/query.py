@@ -101,7 +101,7 @@ class VerifyAnswer:
 
     similarity: float | None
     probability: float | None
-    threshold: float | None
+    threshold: float
     fmr: float | None
     decision: Literal["same", "different", "no_face"]
     a: dict[str, Any]
@@ -335,10 +335,10 @@ def verify(
         for (image, name), found in zip(images, (left, right), strict=True)
     ]
     pairs = len(left.vectors) * len(right.vectors)
-    if not pairs:
-        return VerifyAnswer(None, None, threshold, None if threshold is not None else fmr, "no_face", *sides)
     table = load_table(recogniser.embedder.model) if threshold is None else None
-    limit = table.verification_threshold(fmr / pairs).value if table else float(threshold or 0.0)
+    limit = table.verification_threshold(fmr / max(1, pairs)).value if table else float(threshold or 0.0)
+    if not pairs:
+        return VerifyAnswer(None, None, round(limit, 6), fmr if table else None, "no_face", *sides)
     scores = left.vectors @ right.vectors.T
     i, j = np.unravel_index(int(np.argmax(scores)), scores.shape)
     similarity = float(scores[i, j])

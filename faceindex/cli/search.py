@@ -70,7 +70,6 @@ def search(
         opened.resolve_threshold(fpir, threshold)
     out = console()
     answers: list[SearchAnswer] = []
-    unreadable = 0
     paths = list(_pictures(images))
     if not paths:
         raise ConfigError(f"no pictures in {images[0]}; give a picture or a folder of pictures")
@@ -80,7 +79,6 @@ def search(
         except FaceIndexError as error:
             if len(paths) == 1:
                 raise
-            unreadable += 1
             click.echo(f"faceindex: {error}", err=True)
             continue
         answers.append(answer)
@@ -91,13 +89,14 @@ def search(
     if sheet:
         _write_sheet(answers, sheet)
     if timings:
-        spent.add(opened.clock.seconds)
-        spent.add(opened.recogniser.clock.seconds)
-        spent.show()
-    if unreadable:
-        ctx.exit(3)
-    if not any(answer.identified for answer in answers):
-        ctx.exit(4)
+        spent.show(opened.clock, opened.recogniser.clock)
+    ctx.exit(_exit_code(answers, len(paths)))
+
+
+def _exit_code(answers: "list[SearchAnswer]", picture_count: int) -> int:
+    if len(answers) < picture_count:
+        return 3
+    return 0 if any(answer.identified for answer in answers) else 4
 
 
 def _pictures(images: tuple[str, ...]) -> Iterator[str]:

@@ -13,8 +13,10 @@ STARTED = time.perf_counter()
 class Timings(Clock):
     """A clock that also knows how long the process has been running."""
 
-    def show(self) -> None:
-        """Print the stages and the total on stderr."""
+    def show(self, *others: Clock) -> None:
+        """Print the stages of this clock and others, and the total, on stderr."""
+        for other in others:
+            self.add(other.seconds)
         for name, seconds in self.seconds.items():
             click.echo(f"{name:>14} {seconds:7.3f} s", err=True)
         click.echo(f"{'total':>14} {_since_start():7.3f} s (with start-up of Python)", err=True)

@@ -47,7 +47,7 @@ def verify(
     answer = compare(a, b, recogniser, settings, fmr=fmr, threshold=threshold)
     if as_json:
         print_json(answer.to_json())
-    elif answer.similarity is None or answer.threshold is None:
+    elif answer.similarity is None:
         faceless = [side["image"] for side in (answer.a, answer.b) if not side["faces"]]
         console().print("[yellow]no face found[/] in " + " and ".join(printable(name) for name in faceless))
     else:

@@ -5,6 +5,7 @@ original weights. One thread always: data files must not depend on the machine's
 by one thread at a time.
 """
 
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -104,7 +105,7 @@ class OpenVinoNetwork:
     """A converted network in OpenVINO, float32, one thread."""
 
     def __init__(self, model: Any) -> None:
-        self._request = _core().compile_model(model, "CPU", CPU_OPTIONS).create_infer_request()
+        self._request = _openvino().Core().compile_model(model, "CPU", CPU_OPTIONS).create_infer_request()
 
     def __call__(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Return the outputs for `x`."""
@@ -112,21 +113,22 @@ class OpenVinoNetwork:
         return [np.array(output) for output in outputs.values()]
 
 
-def _core() -> Any:
+def _openvino() -> Any:
+    """Return openvino, kept from reporting its use to Google Analytics, which it does at every import."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes importing it fail
     import openvino
 
-    return openvino.Core()
+    return openvino
 
 
 def _converted(name: str, digest: str, build: Callable[[], "torch.nn.Module"], input_shape: tuple[int, ...]) -> Any:
     """Return the network as an OpenVINO model, from the cache when it is there and whole."""
-    import openvino
-
+    openvino = _openvino()
     made_by = f"{digest} {input_shape} {openvino.__version__} {CONVERSION}"
     path = cache_folder() / "networks" / f"{name}-{xxhash.xxh3_64_hexdigest(made_by.encode())}.network"
     with suppress(OSError):
         if kept := _unpacked(path.read_bytes()):
-            return _core().read_model(*kept)
+            return openvino.Core().read_model(*kept)
     model = _convert(build().eval(), input_shape)
     with suppress(OSError, RuntimeError):  # a cache that cannot be written costs time, nothing else
         _keep(model, path)
@@ -134,8 +136,9 @@ def _converted(name: str, digest: str, build: Callable[[], "torch.nn.Module"], i
 
 
 def _convert(module: "torch.nn.Module", input_shape: tuple[int, ...]) -> Any:
-    # Not openvino.convert_model, which reports its use over the network.
     import torch
+
+    _openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -151,12 +154,10 @@ def _convert(module: "torch.nn.Module", input_shape: tuple[int, ...]) -> Any:
 
 def _keep(model: Any, path: Path) -> None:
     """Write a conversion beside its place and rename it, so that other processes see a whole one or none."""
-    import openvino
-
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
         xml, packed = Path(folder) / "model.xml", Path(folder) / "packed"
-        openvino.save_model(model, xml, compress_to_fp16=False)
+        _openvino().save_model(model, xml, compress_to_fp16=False)
         packed.write_bytes(_packed(xml.read_bytes(), xml.with_suffix(".bin").read_bytes()))
         packed.replace(path)
 

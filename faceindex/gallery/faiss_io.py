@@ -86,6 +86,9 @@ def train(index: Any, sample: NDArray[np.float16], seed: int, threads: int) -> N
     kind = _core(index)
     if isinstance(kind, faiss.IndexIVF):
         kind.cp.seed = seed
+        kind.cp.min_points_per_centroid = 1  # what is enough is decided in `recipe`; FAISS would warn on stderr
+        if hasattr(kind, "pq"):
+            kind.pq.cp.min_points_per_centroid = 1
     try:
         index.train(widened(sample))
     except RuntimeError as error:

@@ -19,8 +19,9 @@ NPROBE_FACTOR = 5
 RERANK_BITS = 20
 """Over the bits that codes keep of each number: how many candidates are re-ranked exactly, as a multiple of k."""
 
-FEWEST_POINTS_PER_LIST = 39
-"""FAISS warns below 39 training points a centroid."""
+FEWEST_POINTS_PER_CENTROID = 4
+"""FAISS recommends 39 training points a centroid, which `auto` always has, and refuses less than one. An index that was
+asked for is built from 4 on: exact re-ranking makes up for poor lists, as long as there are any."""
 
 TRAINING_POINTS_PER_LIST = 64
 
@@ -55,7 +56,7 @@ def choose_recipe(face_count: int, dimension: int, index: str = "auto") -> Index
 
 def faces_needed(factory: str, dimension: int) -> int:
     """Return how many faces it takes to train an index; raises what `choose_recipe` raises."""
-    return FEWEST_POINTS_PER_LIST * faiss_io.centroid_count(faiss_io.new_index(factory, dimension))
+    return FEWEST_POINTS_PER_CENTROID * faiss_io.centroid_count(faiss_io.new_index(factory, dimension))
 
 
 def outdated(served: IndexRecipe, face_count: int, dimension: int, index: str) -> bool:

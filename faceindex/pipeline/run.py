@@ -20,7 +20,8 @@ from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_pa
 from faceindex.catalog.upkeep import collect
 from faceindex.config import Settings
 from faceindex.errors import CatalogError, InterruptedRunError, ModelMismatchError, NothingFoundError
-from faceindex.gallery.recipe import outdated
+from faceindex.faces.models import find
+from faceindex.gallery.recipe import EXACT, faces_needed, outdated
 from faceindex.images.crawl import CrawlReport, crawl
 from faceindex.images.remote import protocol_of
 from faceindex.pipeline.batches import Batch, Changes, Known, compare, is_under, make_batches, settings_digest
@@ -70,6 +71,9 @@ def index_photos(
         InterruptedRunError: a signal stopped the run; the same command resumes it.
     """
     report = RunReport()
+    if options.index not in (None, "auto", EXACT):
+        # A factory string that FAISS refuses is told now, not after hours of work; dimensions differ by model only.
+        faces_needed(options.index, find(options.model or Settings().embedder, "embedder").dimension or 128)
     roots = [_absolute(root) for root in photos]
     crawled = CrawlReport()
     progress("looking for photos")

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,7 +168,7 @@ def test_a_full_disk_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_conversions_are_private_to_the_user(cache: Path) -> None:
     outputs(Builder())
 
-    assert os.stat(cache / "networks").st_mode & 0o777 == 0o700
+    assert (cache / "networks").stat().st_mode & 0o777 == 0o700
 
 
 def test_an_unknown_device_is_refused() -> None:

@@ -48,6 +48,13 @@ def test_fewer_pixels_lower_quality() -> None:
     assert falls([judged(picture, face(s)) for picture, s in zip(pictures, scales, strict=True)])
 
 
+def test_a_small_box_lowers_quality_even_if_its_chip_looks_sharp() -> None:
+    chips = cut(np.asarray(portrait()), face())
+
+    assert falls([float(quality(chips, face(scale))[0]) for scale in (0.8, 0.6, 0.4, 0.2)])
+    assert quality(chips, face(3.0)) == quality(chips, face())
+
+
 @pytest.mark.parametrize("changed", [lambda v, s: v * s, lambda v, s: 255 - (255 - v) * s])
 def test_darkness_and_glare_lower_quality(changed: Callable[[NDArray[np.float32], float], NDArray[np.float32]]) -> None:
     pixels = np.asarray(portrait(), np.float32)

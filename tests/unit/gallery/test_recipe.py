@@ -90,7 +90,7 @@ def test_an_index_that_cannot_serve_is_refused_in_one_line_before_any_face_is_th
 
 
 @pytest.mark.parametrize(
-    ("index", "needed"), [("IVF64,PQ16x4fs", 39 * 64), ("IVF64,PQ16", 39 * 256), ("OPQ16_64,IVF64,PQ16x4fs", 39 * 256)]
+    ("index", "needed"), [("IVF64,PQ16x4fs", 4 * 64), ("IVF64,PQ16", 4 * 256), ("OPQ16_64,IVF64,PQ16x4fs", 4 * 256)]
 )
 def test_an_index_that_is_asked_for_waits_until_there_are_enough_faces_to_train_it(index: str, needed: int):
     assert faces_needed(index, 128) == needed

@@ -104,7 +104,7 @@ def test_an_unchanged_archive_keeps_its_shards(nights: Nights):
 
 def test_an_index_that_is_asked_for_waits_for_enough_faces(tmp_path: Path):
     nights = Nights(tmp_path / "catalog", IVF)
-    few, many = nights.batch(1, 300), nights.batch(2, 1000)
+    few, many = nights.batch(1, 30), nights.batch(2, 1000)
 
     factories = [nights.publish(batches).recipe.factory for batches in (few, few | many, few)]
 

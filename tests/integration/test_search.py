@@ -1,0 +1,253 @@
+"""Searching, verifying and checking a real catalog, as a user does."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import faceindex
+from faceindex.cli.main import cli
+from faceindex.errors import ConfigError, FaceIndexError
+from faceindex.pipeline.run import IndexOptions, index_photos
+from faceindex.query import FaceAnswer
+from tests.support.archives import ROOT, make_archive, portrait
+
+HERE = IndexOptions(workers=0)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_archive(tmp_path_factory.mktemp("archive") / "photos")
+
+
+@pytest.fixture(scope="module")
+def catalog(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog of the archive; not to be changed."""
+    folder = tmp_path_factory.mktemp("catalog") / "catalog"
+    index_photos(str(folder), [str(archive)], HERE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of both people."""
+    picture = Image.new("RGB", (620, 310), "white")
+    picture.paste(portrait("astronaut"), (0, 0))
+    picture.paste(portrait("hopper"), (340, 0))
+    path = tmp_path_factory.mktemp("queries") / "group.png"
+    picture.save(path)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def schema(name: str) -> dict[str, object]:
+    return json.loads((ROOT / "schemas" / f"{name}.v1.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_a_photo_finds_itself_first(archive: Path, catalog: Path) -> None:
+    for name in ("00.jpg", "07.jpg"):
+        answer = faceindex.open(str(catalog)).search(archive / name)
+
+        first = answer.faces[0].candidates[0]
+        assert first.photo == str(archive / name)
+        assert first.similarity >= 0.999
+        assert answer.faces[0].decision == "identified"
+
+
+def test_all_candidates_of_a_person_come_before_those_of_another(archive: Path, catalog: Path) -> None:
+    answer = faceindex.open(str(catalog)).search(str(archive / "00.jpg"), k=12)
+
+    names = [int(Path(candidate.photo).stem) % 2 for candidate in answer.faces[0].candidates]
+    similarities = [candidate.similarity for candidate in answer.faces[0].candidates]
+    assert names == [0] * 6 + [1] * 6
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_the_json_document_is_what_the_schema_says(catalog: Path, group: Path) -> None:
+    result = run("search", group, "-c", catalog, "--json")
+
+    document = json.loads(result.stdout)
+    jsonschema.validate(document, schema("search"))
+    assert result.exit_code == 0
+    assert len(document["faces"]) == 2
+    assert document["query"] == {"image": str(group), "width": 620, "height": 310}
+    assert document["gallery_size"] == 12
+
+
+def test_every_face_of_the_picture_is_searched(catalog: Path, group: Path) -> None:
+    answer = faceindex.open(str(catalog)).search(group, k=3)
+
+    found = {tuple(int(Path(candidate.photo).stem) % 2 for candidate in face.candidates) for face in answer.faces}
+    assert found == {(0, 0, 0), (1, 1, 1)}
+
+
+def test_arrays_pil_images_and_paths_give_the_same_answer(catalog: Path, group: Path) -> None:
+    opened = faceindex.open(str(catalog))
+
+    answers = [opened.search(picture) for picture in (group, Image.open(group), np.asarray(Image.open(group)))]
+
+    assert answers[0].faces == answers[1].faces == answers[2].faces
+
+
+def test_a_stricter_error_rate_gives_a_higher_threshold_and_a_threshold_of_ones_own_is_taken(catalog: Path) -> None:
+    opened = faceindex.open(str(catalog))
+
+    assert opened.resolve_threshold(0.001, None).value > opened.resolve_threshold(0.1, None).value
+    assert opened.resolve_threshold(0.1, 0.5).source == "user"
+    with pytest.raises(ConfigError, match="between -1 and 1"):
+        opened.resolve_threshold(0.1, 1.5)
+    with pytest.raises(ConfigError, match="fpir"):
+        opened.resolve_threshold(0.0, None)
+
+
+def test_nobody_recognised_and_no_face_exit_with_4(archive: Path, catalog: Path, tmp_path: Path) -> None:
+    portrait("astronaut").point(lambda value: value // 2).save(tmp_path / "darker.png")
+    unknown = run("search", tmp_path / "darker.png", "-c", catalog, "--threshold", "1.0", "-k", 1, "--json")
+    faceless = run("search", archive / "scene.png", "-c", catalog)
+
+    assert json.loads(unknown.stdout)["faces"][0]["decision"] == "not_recognised"
+    assert (unknown.exit_code, faceless.exit_code) == (4, 4)
+    assert "no face found" in faceless.stdout
+
+
+@pytest.mark.parametrize("name", ["broken.jpg", "text.jpg"])
+def test_an_unreadable_query_is_one_clear_line(archive: Path, catalog: Path, name: str) -> None:
+    result = run("search", archive / name, "-c", catalog)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"faceindex: {archive / name}: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_folder_is_searched_in_one_go_and_bad_pictures_are_named(archive: Path, catalog: Path) -> None:
+    result = run("search", archive, "-c", catalog, "--ndjson", "-k", 1)
+
+    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 3
+    assert len(documents) == 13
+    assert sorted(Path(line.split(": ")[1]).name for line in result.stderr.splitlines()) == ["broken.jpg", "text.jpg"]
+
+
+def test_ids_and_boxes_of_an_answer_are_those_of_the_faces_table(archive: Path, catalog: Path) -> None:
+    opened = faceindex.open(str(catalog))
+    rows = {row["face_id"].hex(): row for row in opened.faces().to_pylist()}
+
+    for candidate in opened.search(archive / "03.jpg").faces[0].candidates:
+        row = rows[candidate.face_id]
+        assert row["photo"] == candidate.photo
+        assert np.allclose([row["x0"], row["y0"], row["x1"], row["y1"]], candidate.box, atol=0.051)
+
+
+def test_verify_tells_the_same_person_from_another(archive: Path) -> None:
+    same = run("verify", archive / "00.jpg", archive / "02.jpg", "--json")
+    different = run("verify", archive / "00.jpg", archive / "01.jpg", "--json")
+    faceless = run("verify", archive / "00.jpg", archive / "scene.png", "--json")
+
+    for result in (same, different, faceless):
+        jsonschema.validate(json.loads(result.stdout), schema("verify"))
+    assert [json.loads(result.stdout)["decision"] for result in (same, different, faceless)] == [
+        "same",
+        "different",
+        "no_face",
+    ]
+    assert [result.exit_code for result in (same, different, faceless)] == [0, 0, 4]
+
+
+def test_verify_asks_more_of_the_best_of_several_pairs(archive: Path, group: Path) -> None:
+    one = json.loads(run("verify", archive / "00.jpg", archive / "02.jpg", "--json").stdout)
+    several = json.loads(run("verify", archive / "00.jpg", group, "--json").stdout)
+
+    assert several["b"]["faces"] == 2
+    assert several["b"]["box"][0] < 310, "the astronaut stands on the left"
+    assert several["threshold"] > one["threshold"]
+
+
+def test_status_adds_up_and_follows_its_schema(archive: Path, catalog: Path) -> None:
+    document = json.loads(run("status", "-c", catalog, "--json").stdout)
+
+    jsonschema.validate(document, schema("status"))
+    assert sum(document["photos"].values()) == len(list(archive.iterdir()))
+    assert document["faces"] == 12
+    assert document["disk_bytes"] == sum(path.stat().st_size for path in catalog.rglob("*") if path.is_file())
+
+
+def test_an_index_report_follows_its_schema_and_is_stored(archive: Path, tmp_path: Path) -> None:
+    result = run("index", archive, "-c", tmp_path / "catalog", "--workers", 0, "--json")
+
+    document = json.loads(result.stdout)
+    jsonschema.validate(document, schema("run"))
+    [stored] = (tmp_path / "catalog" / "runs").glob("*/report.json")
+    assert {**json.loads(stored.read_text()), "seconds": 0, "photos_per_second": 0} == {
+        **document,
+        "seconds": 0,
+        "photos_per_second": 0,
+    }
+
+
+def answer_or_exit_code(catalog: Path, query: Path) -> list[FaceAnswer] | int:
+    try:
+        return faceindex.open(str(catalog)).search(query).faces
+    except FaceIndexError as error:
+        return error.exit_code
+
+
+def catalog_files(catalog: Path) -> list[Path]:
+    return sorted(path for path in catalog.rglob("*") if path.is_file() and path.name != "lock")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_flipped_byte_anywhere_is_found_and_never_gives_a_wrong_answer(
+    archive: Path, catalog: Path, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    copy = shutil.copytree(catalog, tmp_path / "catalog")
+    truth = faceindex.open(str(copy)).search(archive / "04.jpg").faces
+    for path in catalog_files(copy):
+        whole = path.read_bytes()
+        at = chance.randrange(len(whole))
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << chance.randrange(8))]) + whole[at + 1 :])
+
+        checked = run("check", "-c", copy)
+        answer = answer_or_exit_code(copy, archive / "04.jpg")
+        assert answer in (5, truth), path
+        assert checked.exit_code == 5, path
+        assert str(path.relative_to(copy)) in checked.stdout, path
+        path.write_bytes(whole)
+    assert run("check", "-c", copy).exit_code == 0
+
+
+def test_a_missing_file_is_named(catalog: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(catalog, tmp_path / "catalog")
+    [vectors] = copy.glob("shards/*/vectors.npy")
+    vectors.unlink()
+
+    result = run("check", "-c", copy)
+
+    assert result.exit_code == 5
+    assert str(vectors.relative_to(copy)) in result.stdout
+
+
+def test_a_lost_current_is_restored_on_request(archive: Path, catalog: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(catalog, tmp_path / "catalog")
+    (copy / "CURRENT").write_text("nonsense")
+    assert run("search", archive / "00.jpg", "-c", copy).exit_code == 5
+
+    assert run("check", "-c", copy, "--repair").exit_code == 0
+    assert run("search", archive / "00.jpg", "-c", copy).exit_code == 0
+
+
+def test_timings_go_to_stderr_and_name_the_parts(archive: Path, catalog: Path) -> None:
+    result = run("search", archive / "00.jpg", "-c", catalog, "--timings", "--json")
+
+    json.loads(result.stdout)
+    for part in ("import", "load models", "detect", "embed", "search", "total"):
+        assert part in result.stderr
