@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+UNWRAPPED = 10_000
+"""Columns of output that goes to a file or a pipe: wide enough for any path."""
+
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -50,10 +53,8 @@ def console(*, stderr: bool = False) -> "Console":
     """Return a rich console that never wraps lines when its output is a file or a pipe."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        stderr=stderr, width=None if stream.isatty() else 200, highlight=False, soft_wrap=not stream.isatty()
-    )
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else UNWRAPPED, highlight=False, soft_wrap=not terminal)
 
 
 def printable(text: str) -> str:
@@ -67,3 +68,10 @@ def counted(count: int, noun: str) -> str:
     """Return "1 photo", "2 photos"."""
     plural = noun if count == 1 else f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count:,} {plural}"
+
+
+def percent(probability: float | None) -> str:
+    """Return a probability to a tenth of a percent, and never more certain than that."""
+    if probability is None:
+        return "-"
+    return ">99.9%" if probability > 0.999 else "<0.1%" if probability < 0.001 else f"{probability:.1%}"

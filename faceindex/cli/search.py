@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from faceindex.cli.options import catalog_option, console, counted, device_option, json_option, print_json, printable
+from faceindex.cli.options import (
+    catalog_option,
+    console,
+    counted,
+    device_option,
+    json_option,
+    percent,
+    print_json,
+    printable,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -134,10 +143,11 @@ def _show_face(out: "Console", face: "FaceAnswer") -> None:
         rule = f"threshold {face.threshold:.3f} for fpir {face.fpir:g}, {kind} ({face.threshold_source} table)"
     out.print(f"\nface {face.face} at ({x0}, {y0})-({x1}, {y1}), quality {face.quality:.2f}: {mark}; {rule}")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title, justify in (("rank", "right"), ("similarity", "right"), ("probability", "right"), ("photo", "left")):
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for title in ("rank", "similarity", "probability"):
+        table.add_column(title, justify="right")
+    table.add_column("photo", overflow="fold")
     for candidate in face.candidates:
-        probability = "-" if candidate.probability is None else f"{candidate.probability:.1%}"
+        probability = percent(candidate.probability)
         similarity = f"{candidate.similarity:.4f}"
         style = "" if candidate.similarity >= face.threshold else "dim"
         table.add_row(str(candidate.rank), similarity, probability, printable(candidate.photo), style=style)

@@ -2,7 +2,7 @@
 
 import rich_click as click
 
-from faceindex.cli.options import console, device_option, json_option, print_json, printable
+from faceindex.cli.options import console, device_option, json_option, percent, print_json, printable
 
 
 @click.command()
@@ -52,7 +52,7 @@ def verify(
         console().print("[yellow]no face found[/] in " + " and ".join(printable(name) for name in faceless))
     else:
         mark = {"same": "[green]same person[/]", "different": "[yellow]different people[/]"}[answer.decision]
-        odds = "" if answer.probability is None else f", probability {answer.probability:.1%} at even odds"
+        odds = "" if answer.probability is None else f", probability {percent(answer.probability)} at even odds"
         rule = "yours" if answer.fmr is None else f"fmr {answer.fmr:g}"
         out = console()
         out.print(f"{mark}: similarity {answer.similarity:.4f}{odds}; threshold {answer.threshold:.4f} ({rule})")

@@ -70,7 +70,7 @@ class Mtcnn:
         Args:
             images: uint8 (height, width, 3) RGB, of any sizes.
 
-        Boxes are as the network gives them and may reach over the picture's edge.
+        Boxes are as the networks give them and may reach over the picture's edge.
         """
         return [detections for group in _groups(images) for detections in self._detect_group(group)]
 

@@ -19,14 +19,18 @@ def nms(
 
     Args:
         boxes: float32 (n, 4), x0, y0, x1, y1.
-        scores: float32 (n,); of equal scores the first wins.
+        scores: float32 (n,); of equal scores the first wins, with `smaller` the last.
         groups: int64 (n,).
         threshold: largest overlap that is let stand.
         smaller: overlap as a share of the smaller box, with sides counted in whole pixels (x1 - x0 + 1), as MTCNN's
             last stage has it; otherwise intersection over union.
+
+    Equal scores are common in the last stage: boxes less than a pixel apart are cut out as the same crop. Which of
+    them wins is as in facenet-pytorch, so that its faces are found to the fraction of a pixel.
     """
     extra = np.float32(1 if smaller else 0)
-    left = np.lexsort((-scores, groups))
+    positions = np.arange(len(scores))
+    left = np.lexsort((-positions if smaller else positions, -scores, groups))
     passes = []
     while len(left):
         starts = np.flatnonzero(np.diff(groups[left], prepend=groups[left[0]] - 1))

@@ -153,7 +153,8 @@ class _Run:
             for root in paths:
                 _require_mounted(root, changes.gone, known)
         self.report.of_crawl(self.crawled)
-        self.report.unchanged = changes.unchanged_count
+        # What this run has just finished for an interrupted one is not unchanged in the eyes of its user.
+        self.report.unchanged = max(0, changes.unchanged_count - self.report.attempted)
         self.report.removed = len(changes.gone)
         if self.options.dry_run:
             self.report.embedded = len(changes.todo)

@@ -123,7 +123,8 @@ def _tile_picture(photo: PIL.Image.Image, box: tuple[float, ...] | None) -> PIL.
         for low, high, length in zip((x0, y0), (x1, y1), photo.size, strict=True)
     )
     square = PIL.Image.new("RGB", (side, side), EMPTY)
-    square.paste(photo.crop((max(0, left), max(0, top), left + side, top + side)), (max(0, -left), max(0, -top)))
+    there = (max(0, left), max(0, top), min(photo.width, left + side), min(photo.height, top + side))
+    square.paste(photo.crop(there), (max(0, -left), max(0, -top)))
     return square.resize((TILE_PX, TILE_PX), PIL.Image.Resampling.LANCZOS)
 
 

@@ -54,6 +54,30 @@ def test_photos_within_the_side_are_given_as_they_are(size: tuple[int, int]) -> 
     np.testing.assert_array_equal(found.boxes, detector.face(*size).boxes)
 
 
+class OverTheEdges:
+    """A detector that sees faces reaching over every edge, and three whose boxes hold nothing of the picture."""
+
+    id = "over the edges"
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        boxes = [[-5, -7, 30, 31], [70, 80, 111, 120], [150, 10, 190, 50], [40, 40, 40, 60], [10, -30, 40, 0]]
+        landmarks = np.arange(50, dtype=np.float32).reshape(5, 5, 2)
+        return [Detections(np.array(boxes, np.float32), landmarks, np.linspace(1, 0.8, 5, dtype=np.float32))]
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_boxes_end_at_the_edge_of_the_photo_and_those_outside_it_are_left_out(factor: int) -> None:
+    detector = OverTheEdges()
+    [raw] = detector.detect([])
+
+    [found] = detect_in([photo(100 * factor, 90 * factor)], detector, 100)
+
+    expected = np.array([[0, 0, 30, 31], [70, 80, 100, 90]], np.float32) * factor
+    np.testing.assert_array_equal(found.boxes, expected)
+    np.testing.assert_array_equal(found.landmarks, raw.landmarks[:2] * factor)
+    np.testing.assert_array_equal(found.confidences, raw.confidences[:2])
+
+
 def test_large_and_small_photos_keep_their_order() -> None:
     detector = MiddleOfPicture()
     sizes = [(640, 480), (2000, 1000), (300, 200), (1000, 3000)]

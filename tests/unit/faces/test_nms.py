@@ -19,9 +19,10 @@ def one_box_at_a_time(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], groups: NDArray[np.int64], threshold: float, smaller: bool
 ) -> list[int]:
     """The oracle: in each group, take boxes by falling score unless one that was taken overlaps them too much."""
+    later = -1 if smaller else 1
     kept = []
     for group in sorted(set(groups.tolist())):
-        members = sorted((i for i in range(len(boxes)) if groups[i] == group), key=lambda i: (-scores[i], i))
+        members = sorted((i for i in range(len(boxes)) if groups[i] == group), key=lambda i: (-scores[i], later * i))
         taken: list[int] = []
         for i in members:
             if all(overlap(boxes[j], boxes[i], smaller=smaller) <= np.float32(threshold) for j in taken):
@@ -50,10 +51,12 @@ def test_the_boxes_kept_are_those_of_a_slow_loop(count: int, threshold: float, s
         assert kept.tolist() == one_box_at_a_time(boxes, scores, groups, threshold, smaller)
 
 
-def test_of_equal_scores_the_first_wins() -> None:
+def test_of_equal_scores_the_first_wins_or_the_last_by_the_smaller_box() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [0, 0, 10, 10]], np.float32)
+    scores, groups = np.full(3, 0.5, np.float32), np.zeros(3, np.int64)
 
-    assert nms(boxes, np.full(3, 0.5, np.float32), np.zeros(3, np.int64), 0.5).tolist() == [0]
+    assert nms(boxes, scores, groups, 0.5).tolist() == [0]
+    assert nms(boxes, scores, groups, 0.5, smaller=True).tolist() == [2]
 
 
 def test_boxes_of_different_groups_never_suppress_each_other() -> None:

@@ -1,0 +1,69 @@
+"""From a picture to embeddings with the networks a new catalog has."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from faceindex.config import Settings
+from faceindex.errors import ConfigError, WeightsError
+from faceindex.faces.models import embedder_id
+from faceindex.faces.recogniser import Recogniser
+from faceindex.types import Image
+from tests.support.archives import portrait
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recogniser]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEINDEX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield Recogniser.load(Settings(), "cpu")
+
+
+def photo(picture: Pillow.Image) -> Image:
+    return Image(bytes(16), b"/photo.png", np.array(picture), "PNG")
+
+
+def test_the_same_person_is_found_at_every_size_and_told_from_another(recogniser: Recogniser) -> None:
+    astronaut, hopper = portrait("astronaut"), portrait("hopper")
+    larger = astronaut.resize((2400, 2400))  # larger than photos are searched at
+
+    [a], [large], [other] = (faces.vectors for faces in recogniser.faces(list(map(photo, (astronaut, larger, hopper)))))
+
+    assert a @ large > 0.98
+    assert a @ other < 0.93
+    assert np.linalg.norm(np.stack([a, large, other]), axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_photo_has_the_same_faces_whatever_is_processed_with_it(recogniser: Recogniser) -> None:
+    photos = [photo(portrait("astronaut")), photo(Pillow.new("RGB", (70, 50))), photo(portrait("hopper").rotate(20))]
+
+    together = recogniser.faces(photos)
+
+    for image, expected in zip(photos, together, strict=True):
+        [alone] = recogniser.faces([image])
+        np.testing.assert_allclose(alone.detections.boxes, expected.detections.boxes, rtol=0, atol=0.01)
+        np.testing.assert_allclose(alone.vectors, expected.vectors, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(alone.qualities, expected.qualities, rtol=0, atol=1e-3)
+
+
+def test_the_settings_name_the_model(recogniser: Recogniser) -> None:
+    settings = Settings()
+
+    assert recogniser.embedder.model == embedder_id(settings.embedder, mirror=settings.mirror)
+    assert recogniser.detect_side_px == settings.detect_side_px
+
+
+def test_unknown_models_and_missing_weights_are_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEINDEX_CACHE", str(tmp_path))
+
+    with pytest.raises(ConfigError, match="did you mean dlib-resnet29"):
+        Recogniser.load(Settings(embedder="dlib-resnet"), "cpu")
+    with pytest.raises(ConfigError, match="mtcnn"):
+        Recogniser.load(Settings(detector="mtcn"), "cpu")
+    with pytest.raises(WeightsError, match="faceindex models fetch facenet-casia"):
+        Recogniser.load(Settings(embedder="facenet-casia"), "cpu")
