@@ -41,7 +41,7 @@ def test_other_extensions_are_refused_and_the_known_ones_named(tmp_path: Path, n
 def test_a_missing_folder_is_noticed_before_photos_are_loaded(tmp_path: Path) -> None:
     photos = Photos()
 
-    with pytest.raises(ConfigError, match="there is no folder .*gone to write a sheet in"):
+    with pytest.raises(ConfigError, match=r"there is no folder .*gone to write a sheet in"):
         write_sheet(ANSWERS, str(tmp_path / "gone" / "a.png"), photos)
 
     assert photos.loaded == []
