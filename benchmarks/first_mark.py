@@ -8,6 +8,7 @@ does a sample of the photos and its rate leaves its start-up out, which is in it
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,28 +23,31 @@ HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "faceindex.cli.main"]
 
 
-def timed(command: list[str]) -> tuple[float, str]:
-    """Return the seconds a command took and what it printed; 0, 3 and 4 are good ends."""
+def timed(command: list[str]) -> tuple[float, str, str]:
+    """Return the seconds a command took, its stdout and its stderr; 0, 3 and 4 are good ends."""
     started = time.perf_counter()
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode not in (0, 3, 4):
         raise SystemExit(f"{' '.join(command)} failed: {run.stderr}")
-    return time.perf_counter() - started, run.stdout + run.stderr
+    return time.perf_counter() - started, run.stdout, run.stderr
 
 
 def one_round(folder: str, photos: int, min_face: int) -> dict[str, float]:
     """Return the figures of one round; every catalog starts empty."""
     naive = [sys.executable, str(HERE / "naive.py"), folder, "--photos", str(photos), "--min-face", str(min_face)]
-    figures = {"naive photos/s": float(json.loads(timed(naive)[1].splitlines()[-1])["rate"])}
+    figures = {"naive photos/s": float(json.loads(timed(naive)[1])["rate"])}
     with tempfile.TemporaryDirectory() as temporary:
         index = [*COMMAND, "index", folder, "-c", f"{temporary}/catalog"]
-        first, printed = timed([*index, "--json"])
-        document: dict[str, Any] = json.loads(printed[printed.index("{") :])
+        first, printed, _ = timed([*index, "--json"])
+        document: dict[str, Any] = json.loads(printed)
         figures["index photos/s"] = sum(document["photos"].values()) / first
         figures["index s"] = first
         figures["second run s"] = timed(index)[0]
         query = str(next(path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() == ".jpg"))
-        figures["search s"] = timed([*COMMAND, "search", query, "-c", f"{temporary}/catalog"])[0]
+        search = [*COMMAND, "search", query, "-c", f"{temporary}/catalog", "--timings"]
+        figures["search s"], _, timings = timed(search)
+        parts = re.findall(r"^ *(\S.*?) +([0-9.]+) s\b", timings, re.MULTILINE)
+        figures |= {f"search, {part} s": float(seconds) for part, seconds in parts}
     figures["--help s"] = median(timed([*COMMAND, "--help"])[0] for _ in range(5))
     return figures
 
@@ -69,9 +73,9 @@ def main() -> None:
     for name, values in ratios.items():
         rows.append({"figure": name, "median": median(values), "all": ", ".join(f"{value:.1f}" for value in values)})
     recipe = (
-        f"{arguments.folder.rstrip('/').rsplit('/', 1)[-1]}: whole `faceindex index`, start-up to published "
-        f"generation, default settings, against {arguments.naive_photos} random photos (seed 0) in a loop over facenet-pytorch's "
-        f"MTCNN (min face {arguments.min_face}) and InceptionResnetV1; {arguments.rounds} rounds in turn."
+        f"{Path(arguments.folder).name}: whole `faceindex index`, start-up to published generation, default settings, "
+        f"against {arguments.naive_photos} random photos (seed 0) in a loop over facenet-pytorch's MTCNN "
+        f"(min face {arguments.min_face}) and InceptionResnetV1; {arguments.rounds} rounds in turn."
     )
     publish("first_mark", "First mark: indexing, second run, start-up", recipe, rows, about)
 

@@ -57,7 +57,9 @@ def best_threshold(scores: NDArray[np.float64], mated: NDArray[np.bool_]) -> flo
     values, labels = scores[known][order], mated[known][order]
     # A threshold below the first score calls all pairs mated; each score passed turns one pair into non-mated.
     right = labels.sum() + np.concatenate([[0], np.cumsum(np.where(labels, -1, 1))])
-    best = int(np.argmax(right))
+    # No threshold parts equal scores.
+    possible = np.flatnonzero(np.concatenate([[True], np.diff(values) > 0, [True]]))
+    best = int(possible[np.argmax(right[possible])])
     if best == 0:
         return float(values[0])
     return float(values[-1]) + 1e-9 if best == len(values) else float((values[best - 1] + values[best]) / 2)
@@ -82,13 +84,15 @@ def main() -> None:
         mated.append(np.array([same for _, _, same in fold]))
     results = fold_accuracies(scores, mated)
     accuracies = [accuracy for accuracy, _ in results]
+    thresholds = [threshold for _, threshold in results]
     rows = [
-        {"fold": str(index), "accuracy %": round(100 * accuracy, 3), "threshold": round(threshold, 4)}
-        for index, (accuracy, threshold) in enumerate(results, start=1)
+        {"fold": fold, "accuracy %": round(100 * accuracy, 3), "threshold": round(threshold, 4)}
+        for fold, accuracy, threshold in [
+            *zip(map(str, range(1, len(results) + 1)), accuracies, thresholds, strict=True),
+            ("mean", float(np.mean(accuracies)), float(np.mean(thresholds))),
+            ("sd", float(np.std(accuracies, ddof=1)), float(np.std(thresholds, ddof=1))),
+        ]
     ]
-    thresholds = float(np.mean([threshold for _, threshold in results]))
-    rows.append({"fold": "mean", "accuracy %": round(100 * np.mean(accuracies), 3), "threshold": round(thresholds, 4)})
-    rows.append({"fold": "sd", "accuracy %": round(100 * np.std(accuracies, ddof=1), 3), "threshold": 0.0})
     recipe = (
         f"{model}; {sum(len(fold) for fold in scores):,} pairs in {len(scores)} folds of {arguments.pairs.name}, "
         f"threshold from the other folds; {missing} pairs with an undetected face, counted as errors. No randomness."

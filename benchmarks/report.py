@@ -7,8 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import faceindex
+
 PACKAGES = ("faceindex", "torch", "openvino", "facenet-pytorch", "faiss-gpu", "numpy", "pillow", "pyarrow")
 FOLDER = Path(__file__).parent / "reports"
+BUSY = 0.1
+"""Share of the processor taken by others from which speeds mean nothing; the naive loop suffers most of all."""
 
 
 def machine() -> dict[str, Any]:
@@ -40,23 +44,44 @@ def publish(name: str, title: str, recipe: str, rows: list[dict[str, Any]], abou
         rows: the table, with the same keys in each row.
         about: what `machine` returned before the measurement.
     """
+    about = {**about, "cpu_used_by_others": used_by_others()}
     columns = list(rows[0])
     lines = [f"# {title}", "", recipe, "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     lines += ["| " + " | ".join(_shown(row[column]) for column in columns) + " |" for row in rows]
     lines += ["", ", ".join(f"{key} {value}" for key, value in about.items()), ""]
     text = "\n".join(lines)
     print(text)
+    if about["cpu_used_by_others"] > BUSY:
+        print(f"other processes took {about['cpu_used_by_others']:.0%} of the processor: quote no speed from this")
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
     document = {"title": title, "recipe": recipe, "machine": about, "rows": rows}
     (FOLDER / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
+def _cpu_seconds() -> tuple[float, float, float]:
+    """Return seconds of all cores together since the system started: all, busy, and those of ours and our children."""
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; guest time is part of user time.
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    seconds = [field / os.sysconf("SC_CLK_TCK") for field in ticks]
+    return sum(seconds), sum(seconds) - seconds[3] - seconds[4], sum(os.times()[:4])
+
+
+_AT_START = _cpu_seconds()
+
+
+def used_by_others() -> float:
+    """Return the share of all cores' time that other processes took since this module was imported."""
+    total, busy, ours = (now - then for now, then in zip(_cpu_seconds(), _AT_START, strict=True))
+    return max(0.0, round((busy - ours) / max(total, 1e-9), 2))
+
+
 def _version(package: str) -> str:
     try:
         return version(package)
     except ImportError:
-        return "-"
+        # Run from a checkout that was not installed.
+        return faceindex.__version__ if package == "faceindex" else "-"
 
 
 def _shown(value: Any) -> str:

@@ -4,84 +4,102 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from faceindex.cli.options import console, json_option, print_json
+from faceindex.cli.options import console, json_option, print_json, printable
 
 if TYPE_CHECKING:
     from faceindex.faces.models import Model
 
+COLOURS = {"ready": "green", "missing": "dim", "damaged": "red"}
+
 
 @click.group()
 def models() -> None:
-    """List, fetch and verify the networks that find and embed faces.
-
-    The default models come with the packages and work offline; others are fetched only when you ask for them.
-    """
+    """List, fetch and verify the networks that find and embed faces."""
 
 
 @models.command("list")
 @json_option
 def list_models(as_json: bool) -> None:
-    """List the models with their licence, whether commercial use is allowed, and whether their weights are here."""
-    from faceindex.faces.models import MODELS
+    """Show every model: what it is, its licence, and whether its weights are on this machine."""
+    from rich.table import Table
 
-    rows = [_row(model) for model in MODELS.values()]
+    from faceindex.faces.models import MODELS, verify
+
+    states = {name: verify(name) for name in MODELS}
     if as_json:
-        print_json({"schema": "faceindex.models/1", "models": rows})
+        _print_document(states)
         return
-    out = console()
-    for row in rows:
-        out.print(f"[bold]{row['name']}[/] ({row['kind']}, {row['weights']}): {row['summary']}")
-        out.print(f"  licence: {row['licence']}; commercial use: {row['commercial_ok']}")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("model", "kind", "weights", "commercial use", "licence", "what it is"):
+        table.add_column(column, no_wrap=column in ("model", "weights"))
+    for name, state in states.items():
+        model = MODELS[name]
+        table.add_row(name, model.kind, _coloured(state), model.commercial_ok, model.licence, model.summary)
+    console().print(table)
 
 
-@models.command()
+@models.command("fetch")
 @click.argument("name")
-def fetch(name: str) -> None:
-    """Download a model's weights and check them."""
-    from faceindex.faces.models import fetch as fetch_weights
-    from faceindex.faces.models import find
+def fetch_model(name: str) -> None:
+    """Download a model's weights, check them and keep them; nothing else ever downloads any."""
+    from faceindex.faces.models import fetch, find
 
     model = find(name)
-    file = fetch_weights(name)
+    console(stderr=True).print(f"{name}: {model.licence}; commercial use: {model.commercial_ok}")
+    file = fetch(name)
     out = console()
     if file is None:
-        out.print(f"the weights of {name} come with a package; there is nothing to fetch")
+        out.print(f"nothing to fetch: the weights of {name} come with a package that is installed")
         return
-    out.print(f"{file.path}\nsha256 of the download: {file.published_sha256}")
-    if model.sha256 is None:
-        out.print("its sha256 was not known in advance; the first download's is kept, and later ones must equal it")
-    out.print(f"licence: {model.licence}; commercial use: {model.commercial_ok}")
+    out.print(printable(str(file.path)))
+    known = "as published" if model.sha256 else "noted at the first download; every later one must have it"
+    out.print(f"sha256 of the download: {file.published_sha256} ({known})")
 
 
-@models.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@models.command("verify")
+@click.argument("name", required=False)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Compare the weights on this machine with their checksums.
+def verify_models(ctx: click.Context, name: str | None, as_json: bool) -> None:
+    """Read the weights of one model or all, and tell whether they are what they should be.
 
-    Exit code 1: a file is damaged, or a model that was named is missing.
+    Exit code 0: nothing is damaged. 1: weights are damaged, or those asked for by name are missing.
     """
-    from faceindex.faces.models import MODELS, find
+    from faceindex.faces.models import MODELS, verify
 
-    rows = [_row(find(name)) for name in names or MODELS]
+    states = {model: verify(model) for model in ([name] if name else MODELS)}
     if as_json:
-        print_json({"schema": "faceindex.models/1", "models": rows})
+        _print_document(states)
     else:
-        for row in rows:
-            console().print(f"{row['name']}: {row['weights']}")
-    bad = ("damaged", "missing") if names else ("damaged",)
-    ctx.exit(1 if any(row["weights"] in bad for row in rows) else 0)
+        out = console()
+        for model, state in states.items():
+            hint = "" if state == "ready" else f"; {_remedy(MODELS[model])}"
+            out.print(f"{model}: {_coloured(state)}{hint}")
+    if "damaged" in states.values() or (name and states[name] != "ready"):
+        ctx.exit(1)
 
 
-def _row(model: "Model") -> dict[str, Any]:
-    from faceindex.faces.models import verify as weights_state
+def _print_document(states: dict[str, Any]) -> None:
+    from faceindex.faces.models import MODELS
 
-    return {
-        "name": model.name,
-        "kind": model.kind,
-        "summary": model.summary,
-        "licence": model.licence,
-        "commercial_ok": model.commercial_ok,
-        "weights": weights_state(model.name),
-    }
+    rows = [
+        {
+            "name": name,
+            "kind": MODELS[name].kind,
+            "summary": MODELS[name].summary,
+            "licence": MODELS[name].licence,
+            "commercial_ok": MODELS[name].commercial_ok,
+            "dimension": MODELS[name].dimension,
+            "weights": state,
+        }
+        for name, state in states.items()
+    ]
+    print_json({"schema": "faceindex.models/1", "models": rows})
+
+
+def _remedy(model: "Model") -> str:
+    return f"run: faceindex models fetch {model.name}" if model.url else "install its package again"
+
+
+def _coloured(state: str) -> str:
+    return f"[{COLOURS[state]}]{state}[/]"

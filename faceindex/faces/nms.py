@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+TINY = np.float32(1e-9)
+"""Instead of an area of zero, so that boxes without any overlap nothing."""
+
 
 def nms(
     boxes: NDArray[np.float32],
@@ -29,27 +32,21 @@ def nms(
     them wins is as in facenet-pytorch, so that its faces are found to the fraction of a pixel.
     """
     extra = np.float32(1 if smaller else 0)
-    positions = np.arange(len(scores))
-    left = np.lexsort((-positions if smaller else positions, -scores, groups))
-    passes = []
+    order = np.lexsort((-scores, groups))
+    left, group = order, groups[order]
+    low, high = boxes[order, :2], boxes[order, 2:] + extra
+    area = (high[:, 0] - low[:, 0]) * (high[:, 1] - low[:, 1])
+    kept = []
     while len(left):
-        starts = np.flatnonzero(np.diff(groups[left], prepend=groups[left[0]] - 1))
-        best = left[starts]
-        passes.append(best)
-        others = np.delete(left, starts)
-        rivals = np.repeat(best, np.diff(starts, append=len(left)) - 1)
-        left = others[_overlap(boxes[rivals], boxes[others], extra, smaller=smaller) <= threshold]
-    kept = np.concatenate(passes) if passes else left
-    return kept[np.lexsort((-scores[kept], groups[kept]))]
-
-
-def _overlap(
-    a: NDArray[np.float32], b: NDArray[np.float32], extra: np.float32, *, smaller: bool
-) -> NDArray[np.float32]:
-    sides = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]) + extra, 0)
-    shared = sides[:, 0] * sides[:, 1]
-    a_area, b_area = ((box[:, 2] - box[:, 0] + extra) * (box[:, 3] - box[:, 1] + extra) for box in (a, b))
-    whole = np.minimum(a_area, b_area) if smaller else a_area + b_area - shared
-    # Boxes without any area overlap nothing.
-    overlap: NDArray[np.float32] = np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
-    return overlap
+        is_best = np.concatenate([[True], group[1:] != group[:-1]])
+        best = np.flatnonzero(is_best)
+        kept.append(left[best])
+        rival = best[np.cumsum(is_best) - 1]
+        sides = np.maximum(np.minimum(high, high[rival]) - np.maximum(low, low[rival]), 0)
+        shared = sides[:, 0] * sides[:, 1]
+        whole = np.minimum(area, area[rival]) if smaller else area + area[rival] - shared
+        stands = shared / np.maximum(whole, TINY) <= threshold
+        stands[best] = False
+        left, group, low, high, area = left[stands], group[stands], low[stands], high[stands], area[stands]
+    found = np.concatenate(kept) if kept else order
+    return found[np.lexsort((-scores[found], groups[found]))]

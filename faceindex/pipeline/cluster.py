@@ -100,7 +100,7 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # loopback only, and any port: another cluster may have the usual one
             silence_logs="CRITICAL",
         )
         with cluster, Client(cluster) as client, _kept_at_strength(cluster, workers):
