@@ -32,7 +32,8 @@ def nms(
     them wins is as in facenet-pytorch, so that its faces are found to the fraction of a pixel.
     """
     extra = np.float32(1 if smaller else 0)
-    order = np.lexsort((-scores, groups))
+    position = np.arange(len(scores))
+    order = np.lexsort((-position if smaller else position, -scores, groups))
     left, group = order, groups[order]
     low, high = boxes[order, :2], boxes[order, 2:] + extra
     area = (high[:, 0] - low[:, 0]) * (high[:, 1] - low[:, 1])

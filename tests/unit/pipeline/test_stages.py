@@ -16,7 +16,7 @@ def test_a_call_that_is_quick_enough_gives_its_result() -> None:
 def test_a_call_that_hangs_becomes_the_state_timeout() -> None:
     never = threading.Event()
 
-    with pytest.raises(ItemError, match="took longer than 0.05 s to wait") as error:
+    with pytest.raises(ItemError, match=r"took longer than 0\.05 s to wait") as error:
         within(0.05, "wait", never.wait)
 
     assert error.value.state == "timeout"
