@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from faceindex.wording import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -61,17 +63,10 @@ def printable(text: str) -> str:
     """Return text with control and direction-changing characters made visible, so a file name cannot fake output."""
     from rich.markup import escape
 
-    return escape("".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text))
+    return escape(visible(text))
 
 
 def counted(count: int, noun: str) -> str:
     """Return "1 photo", "2 photos"."""
     plural = noun if count == 1 else f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count:,} {plural}"
-
-
-def percent(probability: float | None) -> str:
-    """Return a probability to a tenth of a percent, and never more certain than that."""
-    if probability is None:
-        return "-"
-    return ">99.9%" if probability > 0.999 else "<0.1%" if probability < 0.001 else f"{probability:.1%}"

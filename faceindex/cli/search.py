@@ -12,10 +12,10 @@ from faceindex.cli.options import (
     counted,
     device_option,
     json_option,
-    percent,
     print_json,
     printable,
 )
+from faceindex.wording import percent
 
 if TYPE_CHECKING:
     from rich.console import Console

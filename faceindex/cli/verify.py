@@ -2,7 +2,8 @@
 
 import rich_click as click
 
-from faceindex.cli.options import console, device_option, json_option, percent, print_json, printable
+from faceindex.cli.options import console, device_option, json_option, print_json, printable
+from faceindex.wording import percent
 
 
 @click.command()

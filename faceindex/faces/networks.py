@@ -80,7 +80,10 @@ def resolve_device(device: str) -> Device:
 
 
 class TorchNetwork:
-    """A torch module in float32; on GPUs without TF32, so that results agree with the CPU's."""
+    """A torch module in float32; on GPUs without TF32 and always by the same algorithm.
+
+    So results agree with the CPU's, and the same photos give the same bytes again on the same machine.
+    """
 
     def __init__(self, module: "torch.nn.Module", device: Device) -> None:
         import torch
@@ -88,6 +91,7 @@ class TorchNetwork:
         if device == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.deterministic = True
         self._module = module.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
 

@@ -8,9 +8,9 @@ from faceindex.types import Detections
 FULL_SIZE_PX = 80.0
 """Side of a box (root of its area) from which more pixels add little; about half the side of a chip."""
 
-SHARP = 0.35
-"""Ratio of Laplacian to contrast from which a face counts as sharp. Portraits at their own resolution reach it; faces
-of LFW, which were resampled, have 0.2 in the median, and 0.05 is a blur that hides the eyes."""
+SHARP = 0.2
+"""Ratio of Laplacian to contrast from which a face counts as sharp: the median over faces of LFW. Portraits of several
+megapixels have 0.35; faces of LFW blurred by a Gaussian of 1 and 2 pixels have 0.12 and 0.07."""
 
 
 def quality(chips: NDArray[np.uint8], detections: Detections) -> NDArray[np.float32]:

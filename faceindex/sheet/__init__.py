@@ -13,8 +13,9 @@ from pathlib import Path
 from faceindex.errors import ConfigError, FaceIndexError
 from faceindex.sheet.drawing import drawing, require_fit
 from faceindex.sheet.page import page
-from faceindex.sheet.strips import Document, cut, heading, strips_of, visible
+from faceindex.sheet.strips import Document, cut, heading, strips_of
 from faceindex.types import Image
+from faceindex.wording import visible
 
 FORMATS = (".png", ".jpg", ".jpeg", ".html")
 

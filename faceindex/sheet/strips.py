@@ -1,7 +1,4 @@
-"""From search documents to strips: the faces that go on a sheet, what is written below them, and their pictures.
-
-Names of files and people are somebody else's text: what does not print is shown as its code.
-"""
+"""From search documents to strips: the faces that go on a sheet, what is written below them, and their pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +9,7 @@ from PIL import ImageOps
 
 from faceindex.errors import FaceIndexError
 from faceindex.types import Image
+from faceindex.wording import percent, visible
 
 TILE_PX = 160
 """Width and height of a face on a sheet."""
@@ -73,9 +71,8 @@ def strips_of(document: Document) -> Iterator[Strip]:
 
 
 def _candidate(found: Document, face: Document) -> Tile:
-    probability = "" if found["probability"] is None else f"   {found['probability']:.1%}"
     lines = (
-        f"{found['rank']}.   {found['similarity']:.3f}{probability}",
+        f"{found['rank']}.   {found['similarity']:.3f}   {percent(found['probability'])}",
         _ending(found["photo"]),
         visible(found["person"] or ""),
     )
@@ -86,11 +83,6 @@ def _candidate(found: Document, face: Document) -> Tile:
 def _ending(path: str) -> str:
     """Return the last two names of a path: file names repeat in archives, and whole paths do not fit."""
     return visible("/".join(path.rsplit("/", 2)[-2:]))
-
-
-def visible(text: str) -> str:
-    """Return text with control characters, direction marks and undecodable bytes as their codes."""
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
 def cut(strips: Sequence[Strip], load_photo: Callable[[str], Image]) -> Pictures:

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from PIL import ImageFilter
 
 from faceindex.config import Settings
 from faceindex.errors import ConfigError, WeightsError
 from faceindex.faces.models import embedder_id
 from faceindex.faces.recogniser import Recogniser
-from faceindex.types import Image
+from faceindex.types import Image, PhotoFaces
 from tests.support.archives import portrait
 
 
@@ -49,6 +50,31 @@ def test_a_photo_has_the_same_faces_whatever_is_processed_with_it(recogniser: Re
         np.testing.assert_allclose(alone.qualities, expected.qualities, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
+def test_faces_of_real_photos_are_good_and_their_blurred_copies_are_not(
+    shared_data: Path, recogniser: Recogniser
+) -> None:
+    pictures = [Pillow.open(path).convert("RGB") for path in sorted((shared_data / "lfw-dev").glob("*/*.jpg"))[::150]]
+    blurred = [picture.filter(ImageFilter.GaussianBlur(2)) for picture in pictures]
+
+    # The face in the middle is the one the photo is of.
+    good, bad = (
+        [middle_quality(faces) for faces in recogniser.faces(list(map(photo, some)))] for some in (pictures, blurred)
+    )
+
+    assert len(good) >= 45
+    assert np.median(good) > 0.7
+    assert np.median(bad) < 0.35
+    assert np.mean(np.greater(good, bad)) > 0.95
+
+
+def middle_quality(faces: PhotoFaces) -> float:
+    if not len(faces.detections):
+        return 0.0
+    centres = (faces.detections.boxes[:, :2] + faces.detections.boxes[:, 2:]) / 2
+    return float(faces.qualities[np.linalg.norm(centres - 125, axis=1).argmin()])
+
+
 def test_the_settings_name_the_model(recogniser: Recogniser) -> None:
     settings = Settings()
 
@@ -56,9 +82,7 @@ def test_the_settings_name_the_model(recogniser: Recogniser) -> None:
     assert recogniser.detect_side_px == settings.detect_side_px
 
 
-def test_unknown_models_and_missing_weights_are_refused_before_anything_is_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_models_and_missing_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACEINDEX_CACHE", str(tmp_path))
 
     with pytest.raises(ConfigError, match="did you mean dlib-resnet29"):

@@ -1,6 +1,6 @@
 import pytest
 
-from faceindex.cli.options import counted, percent, printable
+from faceindex.cli.options import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,3 @@ def test_a_file_name_cannot_change_the_terminal(text: str, shown: str) -> None:
 )
 def test_counts_agree_with_their_nouns(count: int, noun: str, text: str) -> None:
     assert counted(count, noun) == text
-
-
-@pytest.mark.parametrize(
-    ("probability", "text"),
-    [(None, "-"), (1.0, ">99.9%"), (0.0, "<0.1%"), (0.5, "50.0%"), (0.999, "99.9%"), (0.9991, ">99.9%")],
-)
-def test_nothing_is_shown_as_certain(probability: float | None, text: str) -> None:
-    assert percent(probability) == text

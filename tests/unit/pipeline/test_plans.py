@@ -36,7 +36,7 @@ def test_a_damaged_plan_is_not_followed(tmp_path: Path) -> None:
     path = tmp_path / entry.path
     path.write_bytes(path.read_bytes()[:-20])
 
-    with pytest.raises(DamagedError, match="plan.parquet"):
+    with pytest.raises(DamagedError, match=r"plan\.parquet"):
         read_plan(files, plan().run)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from faceindex.sheet.strips import EMPTY, TILE_PX, cut, heading, strips_of, visible
+from faceindex.sheet.strips import EMPTY, TILE_PX, cut, heading, strips_of
 from faceindex.types import Image
 from tests.support.answers import Photos, candidate, document, face
 
@@ -48,7 +48,7 @@ def test_similarity_probability_rank_and_photo_stand_below_a_candidate() -> None
 
     assert strip.candidates[0].lines[:2] == ("3.   0.953   98.8%", "2019/wedding.jpg")
     assert strip.candidates[0].title == "/archive/2019/wedding.jpg"
-    assert strip.candidates[1].lines[0] == "4.   0.500"
+    assert strip.candidates[1].lines[0] == "4.   0.500   -"
 
 
 def test_every_face_of_a_picture_has_a_strip_and_a_picture_without_one_too() -> None:
@@ -75,19 +75,6 @@ def test_a_threshold_of_ones_own_is_told_from_an_error_rate() -> None:
 
     assert asked.probe.lines[1:] == ("threshold 0.900", "for fpir 0.01")
     assert own.probe.lines[1:] == ("threshold 0.900", "set by hand")
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("plain é 中.jpg", "plain é 中.jpg"),
-        ("gpj\u202eexe.jpg", "gpj\\x202eexe.jpg"),
-        ("a\x1b[31m\nb", "a\\x1b[31m\\x0ab"),
-        ("not-utf-8-\udcff", "not-utf-8-\\xdcff"),
-    ],
-)
-def test_what_does_not_print_in_a_name_is_shown_as_its_code(name: str, shown: str) -> None:
-    assert visible(name) == shown
 
 
 def test_each_catalog_state_is_named_once() -> None:
