@@ -1,8 +1,8 @@
 """Find people in large photo archives.
 
     >>> import faceindex
-    >>> catalog = faceindex.open("faceindex-catalog")            # doctest: +SKIP
-    >>> catalog.search("query.jpg", k=10).faces[0].decision      # doctest: +SKIP
+    >>> catalog = faceindex.open("faceindex-demo/catalog")       # made by `faceindex demo`
+    >>> catalog.search("faceindex-demo/queries/hopper.jpg").faces[0].decision
     'identified'
 
 Importing this package loads none of the heavy libraries; they come with the first catalog that is opened.

@@ -117,12 +117,16 @@ class OpenCatalog:
 
     Networks and index are loaded when they are first needed and kept.
 
-    Example:
+    Example, in the folder where `faceindex demo` ran:
         >>> import faceindex
-        >>> catalog = faceindex.open("CAT")                       # doctest: +SKIP
-        >>> answer = catalog.search("query.jpg", k=10)            # doctest: +SKIP
-        >>> answer.faces[0].candidates[0].photo                   # doctest: +SKIP
-        '/photos/2019/wedding.jpg'
+        >>> catalog = faceindex.open("faceindex-demo/catalog")
+        >>> answer = catalog.search("faceindex-demo/queries/astronaut.jpg", k=3)
+        >>> answer.faces[0].decision
+        'identified'
+        >>> [candidate.rank for candidate in answer.faces[0].candidates]
+        [1, 2, 3]
+        >>> catalog.faces().num_rows
+        32
     """
 
     def __init__(self, catalog: Catalog, device: str = "auto") -> None:
