@@ -81,7 +81,7 @@ class Detections:
     """The faces found in one photo, most confident first."""
 
     boxes: NDArray[np.float32]
-    """float32 (n, 4): x0, y0, x1, y1 in pixels of the upright photo."""
+    """float32 (n, 4): x0, y0, x1, y1 in pixels of the upright photo; may reach over its edges."""
     landmarks: NDArray[np.float32]
     """float32 (n, 5, 2): x, y of image-left eye, image-right eye, nose, mouth left, mouth right."""
     confidences: NDArray[np.float32]

@@ -27,8 +27,8 @@ class Detector(Protocol):
 def detect_in(images: Sequence[Image], detector: Detector, side: int) -> list[Detections]:
     """Return the faces of each photo in its own pixels, looked for in a copy whose long side is at most `side`.
 
-    Boxes end at the photo's edge, and faces whose box is not in the photo at all are left out. Landmarks stay where
-    they were found.
+    Boxes and landmarks are as the network gives them: those of a face that the photo cuts off reach over its edge.
+    Faces whose box is not in the photo at all are left out.
 
     At 1280 pixels no face that MTCNN is sure of (score > 0.98) is lost against full resolution, in portraits and
     groups of 1.5 to 36 megapixels, and the work is that of a 1-megapixel picture whatever the camera.
@@ -36,17 +36,17 @@ def detect_in(images: Sequence[Image], detector: Detector, side: int) -> list[De
     reduced = [_reduced(image.pixels, side) for image in images]
     found = detector.detect(reduced)
     return [
-        _clipped(
+        _touching(
             detections.scaled(image.width / small.shape[1], image.height / small.shape[0]), image.width, image.height
         )
         for image, small, detections in zip(images, reduced, found, strict=True)
     ]
 
 
-def _clipped(detections: Detections, width: int, height: int) -> Detections:
-    boxes = np.clip(detections.boxes, 0, np.array([width, height, width, height], np.float32))
-    inside = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
-    return Detections(boxes[inside], detections.landmarks[inside], detections.confidences[inside])
+def _touching(detections: Detections, width: int, height: int) -> Detections:
+    clipped = np.clip(detections.boxes, 0, np.array([width, height, width, height], np.float32))
+    inside = np.all(clipped[:, 2:] > clipped[:, :2], axis=1)
+    return Detections(detections.boxes[inside], detections.landmarks[inside], detections.confidences[inside])
 
 
 def _reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -36,12 +36,13 @@ def document(*faces: dict[str, Any], image: str = "/queries/query.jpg") -> dict[
 class Photos:
     """Loads grey photos of any name, but for those that are gone; remembers what was asked for."""
 
-    def __init__(self, *gone: str) -> None:
+    def __init__(self, *gone: str, why: str = "vanished: no such file") -> None:
         self.gone = gone
+        self.why = why
         self.loaded: list[str] = []
 
     def __call__(self, path: str) -> Image:
         self.loaded.append(path)
         if path in self.gone:
-            raise FaceIndexError(f"{path}: vanished: no such file")
+            raise FaceIndexError(f"{path}: {self.why}")
         return Image(b"", b"", np.full((80, 80, 3), 200, np.uint8), "JPEG")

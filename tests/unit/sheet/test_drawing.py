@@ -7,6 +7,9 @@ from faceindex.sheet.drawing import COLUMNS, MAX_HEIGHT_PX, drawing, require_fit
 from faceindex.sheet.strips import GREEN, GREY, TILE_PX, cut, strips_of
 from tests.support.answers import Photos, candidate, document, face
 
+FRAME = TILE_PX**2 - (TILE_PX - 12) ** 2
+"""Pixels of a frame that marks a face, six wide."""
+
 
 def drawn(*documents: dict, photos: Photos | None = None) -> PIL.Image.Image:
     strips = [strip for one in documents for strip in strips_of(one)]
@@ -20,23 +23,23 @@ def area(picture: PIL.Image.Image, colour: str) -> int:
 
 
 def test_only_accepted_faces_have_green_frames() -> None:
-    frame = TILE_PX**2 - (TILE_PX - 12) ** 2
     none = drawn(document(face([0.95, 0.5], identified=False)))
     one = drawn(document(face([0.95, 0.5])))
     two = drawn(document(face([0.95, 0.93])))
 
     assert area(none, GREEN) == 0
-    assert area(one, GREEN) > 2 * frame
-    assert area(two, GREEN) - area(one, GREEN) == frame
+    assert area(one, GREEN) > 2 * FRAME
+    assert area(two, GREEN) - area(one, GREEN) == FRAME
     assert area(none, GREY) > area(two, GREY)
 
 
 def test_more_candidates_than_fit_side_by_side_go_into_further_lines() -> None:
-    one_line = drawn(document(face([0.5] * COLUMNS)))
-    two_lines = drawn(document(face([0.5] * (COLUMNS + 1))))
+    one_line = drawn(document(face([0.95] * COLUMNS)))
+    two_lines = drawn(document(face([0.95] * (COLUMNS + 1))))
 
     assert two_lines.width == one_line.width
     assert two_lines.height > one_line.height + TILE_PX
+    assert area(two_lines, GREEN) - area(one_line, GREEN) == FRAME
 
 
 def test_the_reason_is_written_where_a_photo_is_gone() -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import PIL.Image
 import pytest
+from PIL import ImageColor
 
 from faceindex.sheet.strips import EMPTY, TILE_PX, cut, heading, strips_of
 from faceindex.types import Image
@@ -137,8 +138,8 @@ def test_paper_is_shown_where_a_face_is_larger_than_the_photo() -> None:
 
     tile = picture_of(photo, (-10, -10, 50, 50))
 
-    paper = PIL.Image.new("RGB", (1, 1), EMPTY).getpixel((0, 0))
-    assert tuple(tile[2, 2]) == tuple(tile[-3, -3]) == paper
+    paper = ImageColor.getrgb(EMPTY)
+    assert all(np.all(edge == paper) for edge in (tile[2], tile[-3], tile[:, 2], tile[:, -3]))
     assert tuple(tile[TILE_PX // 2, TILE_PX // 2]) == (10, 200, 10)
 
 
