@@ -67,6 +67,7 @@ def search(
     spent = Timings()
     with spent.stage("import"):
         import faceindex
+        import faceindex.query
 
     if as_json and len(images) > 1:
         raise ConfigError("--json prints one document for one image; for several use --ndjson")
