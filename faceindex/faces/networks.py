@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 CONVERSION = 3
 """Raise it when the way of converting or one of our modules changes, so that older conversions are not used."""
 
-CPU_OPTIONS = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+CPU_OPTIONS = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "INFERENCE_NUM_THREADS": 1,
+    "NUM_STREAMS": 1,
+    # Otherwise the thread of every process is bound to the same first core, and the other cores idle.
+    "ENABLE_CPU_PINNING": False,
+}
 
 Device = Literal["cpu", "cuda"]
 

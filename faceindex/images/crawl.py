@@ -32,6 +32,9 @@ SYSTEM_FOLDERS = frozenset(
 )
 """Folders of thumbnails, deleted files and file systems, in lower case: Synology, QNAP, Linux, Windows, macOS."""
 
+CATALOG_MARK = b"# xxh3 "
+"""How the `catalog.toml` of a catalog of ours begins, from its first moment on; a user's own file does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class CrawlProblem:
@@ -206,7 +209,11 @@ def _may_be_named(name: bytes, report: CrawlReport) -> bool:
 
 
 def _is_catalog(path: bytes) -> bool:
-    return os.path.isfile(path + b"/catalog.toml")  # noqa: PTH113
+    try:
+        with open(path + b"/catalog.toml", "rb") as settings:  # noqa: PTH123 - a Path cannot hold every name
+            return settings.read(len(CATALOG_MARK)) == CATALOG_MARK
+    except OSError:
+        return False
 
 
 def _crawl_store(url: str, report: CrawlReport) -> Iterator[PhotoRef]:
@@ -231,7 +238,8 @@ def _walk_store(store: Store, report: CrawlReport) -> Iterator[PhotoRef]:
         except Exception as error:  # noqa: BLE001 - see above
             report.problems.append(CrawlProblem(store.url(folder), reason(error)))
             continue
-        if "catalog.toml" in {posixpath.basename(info["name"]) for info in listing}:
+        settings = [info["name"] for info in listing if posixpath.basename(info["name"]) == "catalog.toml"]
+        if settings and store.read(settings[0], len(CATALOG_MARK)) == CATALOG_MARK:
             report.ignored_folders["catalog"] += 1
             continue
         for info in listing:

@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from faceindex.errors import ConfigError
-from faceindex.images.crawl import CrawlReport, crawl
+from faceindex.images.crawl import CATALOG_MARK, CrawlReport, crawl
 from tests.support.privileges import without_privileges
 
 
@@ -124,6 +124,7 @@ def test_a_catalog_among_the_photos_is_not_crawled(tmp_path: Path) -> None:
         "not/catalog.toml",
         "not/b.jpg",
     )
+    (tmp_path / "cat" / "catalog.toml").write_bytes(CATALOG_MARK + b"0123")
     report = CrawlReport()
 
     assert names_in(tmp_path, report) == {"a.jpg", "not/b.jpg"}
@@ -265,7 +266,7 @@ def bucket() -> Iterator[str]:
         "cat/catalog.toml",
         "cat/generations/1",
     ):
-        store.pipe_file(f"/bucket/{name}", name.encode())
+        store.pipe_file(f"/bucket/{name}", CATALOG_MARK if name == "cat/catalog.toml" else name.encode())
     yield "memory://bucket"
     store.rm("/bucket", recursive=True)
 
@@ -300,3 +301,12 @@ def test_a_local_url_gives_urls_and_does_not_follow_links(tmp_path: Path) -> Non
     refs = {ref.path: ref for ref in crawl(f"local://{tmp_path}")}
 
     assert set(refs) == {f"local://{tmp_path}/{name}".encode() for name in ("a.jpg", "b/c.jpg")}
+
+
+def test_the_mark_is_what_a_new_catalog_begins_with(tmp_path: Path) -> None:
+    from faceindex.catalog.catalog import Catalog
+    from faceindex.config import Settings
+
+    Catalog.create(str(tmp_path / "catalog"), Settings())
+
+    assert (tmp_path / "catalog" / "catalog.toml").read_bytes().startswith(CATALOG_MARK)
