@@ -5,6 +5,7 @@ Rows are built and read here and in `catalog`; no other module spells a column's
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,3 +238,8 @@ def photo_results(table: pa.Table) -> list[PhotoResult]:
         )
         for row in table.to_pylist()
     ]
+
+
+def map_arrow(path: Path) -> pa.Table:
+    """Return the table in an Arrow file, memory-mapped; by numpy, because Arrow takes no path that is not UTF-8."""
+    return pa.ipc.open_file(pa.py_buffer(np.memmap(path, np.uint8, "r"))).read_all()

@@ -5,9 +5,11 @@ holds. Texts that nothing else records (`catalog.toml`, the generations themselv
 holds the checksum of all the bytes after it.
 """
 
+from pathlib import Path
+
 import xxhash
 
-from faceindex.catalog.files import Files
+from faceindex.catalog.files import BLOCK_BYTES, Files
 from faceindex.errors import DamagedError
 from faceindex.types import FileEntry
 
@@ -47,6 +49,21 @@ def verify(files: Files, entry: FileEntry) -> None:
         DamagedError: it is missing or differs; the message names it.
     """
     _require_same(files, entry, entry_of(files, entry.path))
+
+
+def verified_path(files: Files, entry: FileEntry) -> Path:
+    """Return a local path to memory-map, whose bytes are those recorded; an object is fetched once and then checked.
+
+    Raises:
+        DamagedError: the file is missing or differs; the message names it.
+    """
+    path = files.local_path(entry.path)
+    state = xxhash.xxh3_128()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK_BYTES):
+            state.update(block)
+        _require_same(files, entry, FileEntry(entry.path, file.tell(), str(state.hexdigest())))
+    return path
 
 
 def read_verified(files: Files, entry: FileEntry) -> bytes:

@@ -6,9 +6,10 @@ The same table gives the same bytes: nothing of the clock, the host or the run g
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faceindex.catalog.checksums import read_verified, verify, write_entry
+from faceindex.catalog.checksums import read_verified, verified_path, write_entry
 from faceindex.catalog.files import Files
 from faceindex.errors import DamagedError
+from faceindex.tables import map_arrow
 from faceindex.types import FileEntry
 
 
@@ -68,6 +69,4 @@ def open_arrow(files: Files, entry: FileEntry) -> pa.Table:
     Raises:
         DamagedError: the file is missing or differs.
     """
-    verify(files, entry)
-    with pa.memory_map(str(files.local_path(entry.path))) as source:
-        return pa.ipc.open_file(source).read_all()
+    return map_arrow(verified_path(files, entry))

@@ -19,6 +19,21 @@ from faceindex.gallery.exact import widened
 
 BLOCK_ROWS = 65_536
 
+SERVING = frozenset(
+    {
+        "IndexIVFFlat",
+        "IndexIVFScalarQuantizer",
+        "IndexIVFPQ",
+        "IndexIVFPQFastScan",
+        "IndexIVFRaBitQ",
+        "IndexIVFRaBitQFastScan",
+        "IndexHNSWFlat",
+        "IndexHNSWSQ",
+        "IndexHNSWPQ",
+    }
+)
+"""Kinds of index that leave out dead faces while they search and number vectors as they are added; tested to do so."""
+
 
 def _faiss() -> Any:
     """Return the module. It takes half a second to load, which exact galleries are spared."""
@@ -37,14 +52,16 @@ def new_index(factory: str, dimension: int) -> Any:
     faiss = _faiss()
     try:
         index = faiss.index_factory(dimension, factory, faiss.METRIC_L2)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].rpartition("Error: ")[2].rpartition(".cpp:")[2]
+    except (RuntimeError, MemoryError) as error:
+        reason = (
+            (str(error).strip() or "out of memory").splitlines()[-1].rpartition("Error: ")[2].rpartition(".cpp:")[2]
+        )
         raise ConfigError(
             f"index must be auto, exact or a FAISS factory string such as IVF1024,PQ64x4fs, got {factory!r}, which "
             f"FAISS refuses for vectors of {dimension} numbers: {reason}"
         ) from error
     kind = _core(index)
-    if not isinstance(kind, (faiss.IndexIVF, faiss.IndexHNSW)) or isinstance(kind, faiss.IndexIVFSpectralHash):
+    if type(kind).__name__ not in SERVING or (isinstance(kind, faiss.IndexIVF) and kind.nlist < 1):
         raise ConfigError(
             f"index must be exact, an inverted file (IVF...) or a graph (HNSW...), got {factory!r}, which is "
             f"{type(kind).__name__}; leave out RFlat, Refine and IDMap: results are always re-ranked exactly"

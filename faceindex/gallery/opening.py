@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from faceindex.catalog.checksums import verify
+from faceindex.catalog.checksums import verified_path
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import read_tombstones
@@ -20,8 +20,6 @@ def open_gallery(files: Files, generation: Generation) -> Gallery:
     tombstones = read_tombstones(files, generation)
     shards = []
     for recorded in generation.shards:
-        for entry in recorded.files:
-            verify(files, entry)
-        paths = {PurePosixPath(entry.path).name: files.local_path(entry.path) for entry in recorded.files}
+        paths = {PurePosixPath(entry.path).name: verified_path(files, entry) for entry in recorded.files}
         shards.append(Shard(paths, tombstones))
     return Gallery(shards, generation.model)

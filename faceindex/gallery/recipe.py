@@ -62,8 +62,10 @@ def faces_needed(factory: str, dimension: int) -> int:
 def outdated(served: IndexRecipe, face_count: int, dimension: int, index: str) -> bool:
     """Return whether the served recipe is another kind of index than the one wanted now."""
     wanted = choose_recipe(face_count, dimension, index)
-    forced = index != "auto" or EXACT in (wanted.factory, served.factory)
-    return forced and wanted.factory != served.factory
+    if index != "auto" or EXACT in (wanted.factory, served.factory):
+        return wanted.factory != served.factory
+    # The number of lists follows the gallery when it is trained anew; other codes were somebody's wish before.
+    return wanted.factory.partition(",")[2] != served.factory.partition(",")[2]
 
 
 def _auto_factory(face_count: int, dimension: int) -> str:

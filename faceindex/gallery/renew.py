@@ -1,6 +1,5 @@
 """Brings a generation's shards in line with its live faces: keep, build, mark dead, measure."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +19,7 @@ from faceindex.gallery.planning import plan_shards
 from faceindex.gallery.recall import measure_recall
 from faceindex.gallery.recipe import EXACT, RETRAIN_GROWTH, choose_recipe, outdated
 from faceindex.gallery.search import Gallery
+from faceindex.machine import core_count
 from faceindex.tables import FACE_ROWS, from_float16_column, from_id_column
 from faceindex.types import IndexRecipe
 
@@ -32,7 +32,7 @@ def with_gallery(files: Files, draft: Generation, index: str) -> Generation:
         draft: the generation without them; its shards are those of the generation before.
         index: "auto", "exact" or a FAISS factory string.
     """
-    threads = len(os.sched_getaffinity(0))
+    threads = core_count()
     live = from_id_column(live_faces(files, draft, ["face_id"])["face_id"])
     # The draft's own tombstones are not made yet: what the shards hold is asked of them, dead or alive.
     before = open_gallery(files, replace(draft, tombstones=None))
@@ -50,7 +50,13 @@ def with_gallery(files: Files, draft: Generation, index: str) -> Generation:
         shards.append(_write(files, made))
     dead = write_tombstones(files, draft.number, plan.dead) if len(plan.dead) else None
     renewed = replace(
-        draft, shards=tuple(shards), recipe=recipe, tombstones=dead, face_count=len(live), recall_at_10=None
+        draft,
+        shards=tuple(shards),
+        recipe=recipe,
+        tombstones=dead,
+        face_count=len(live),
+        recall_at_10=None,
+        first_agreement=None,
     )
     if recipe.factory == EXACT or not len(live):
         return renewed

@@ -5,6 +5,7 @@ Scores are true cosine similarities whatever the index, so a threshold means the
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ class Gallery:
         self.shards = tuple(shards)
         self.model = model
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Live faces."""
         return sum(shard.live_count for shard in self.shards)
@@ -62,7 +63,7 @@ class Gallery:
             yield from shard.blocks()
 
     def search(self, probes: NDArray[np.float32], model: ModelId, k: int, threads: int = 1) -> CandidateLists:
-        """Return the k most similar faces of each probe; fewer where the gallery has fewer.
+        """Return the k most similar faces of each probe; fewer where the gallery, or the lists visited, have fewer.
 
         The answer does not depend on the number of threads, nor on what other probes are searched together.
 

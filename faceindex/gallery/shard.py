@@ -15,7 +15,7 @@ from faceindex.arrays import ID_BYTES
 from faceindex.errors import DamagedError
 from faceindex.gallery import faiss_io
 from faceindex.gallery.exact import BLOCK_ROWS, Block
-from faceindex.tables import FACE_ROWS, from_id_column
+from faceindex.tables import FACE_ROWS, from_id_column, map_arrow
 from faceindex.types import IndexRecipe, ModelId
 
 INDEX, VECTORS, FACES, MANIFEST = "index.faiss", "vectors.npy", "faces.arrow", "manifest.json"
@@ -153,9 +153,8 @@ def _map_vectors(path: Path) -> NDArray[np.float16]:
 
 def _map_faces(path: Path) -> pa.Table:
     try:
-        with pa.memory_map(str(path)) as source:
-            faces = pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid as error:
+        faces = map_arrow(path)
+    except (pa.ArrowInvalid, ValueError) as error:
         raise DamagedError(f"{path} is not an Arrow file; run `faceindex check`") from error
     _require_same(path, FACE_ROWS.names, faces.column_names)
     return faces

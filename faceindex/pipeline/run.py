@@ -24,6 +24,7 @@ from faceindex.faces.models import find
 from faceindex.gallery.recipe import EXACT, faces_needed, outdated
 from faceindex.images.crawl import CrawlReport, crawl
 from faceindex.images.remote import protocol_of
+from faceindex.machine import core_count
 from faceindex.pipeline.batches import Batch, Changes, Known, compare, is_under, make_batches, settings_digest
 from faceindex.pipeline.plans import Plan, new_run, unfinished_plans, write_plan
 from faceindex.pipeline.publish import known_photos, publish_gallery, publish_plan
@@ -271,7 +272,7 @@ def default_workers(device: str) -> int:
     """Return how many processes to start: one a core, or one for a GPU."""
     from faceindex.faces.networks import resolve_device
 
-    return 1 if resolve_device(device) == "cuda" else len(os.sched_getaffinity(0))
+    return 1 if resolve_device(device) == "cuda" else core_count()
 
 
 def _absolute(root: str) -> str:

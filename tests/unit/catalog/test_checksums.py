@@ -11,6 +11,7 @@ from faceindex.catalog.checksums import (
     read_verified,
     seal,
     unseal,
+    verified_path,
     verify,
     write_entry,
 )
@@ -39,6 +40,7 @@ def test_an_entry_is_the_same_whether_written_or_found(files: LocalFiles, monkey
     assert entry_of(files, "shards/s1/a") == entry
     verify(files, entry)
     assert read_verified(files, entry) == data
+    assert verified_path(files, entry).read_bytes() == data
 
 
 @pytest.mark.parametrize("damaged", [b"", b"01234567", b"012345678", b"01234567890", b"0123456788", b"\0" * 10])

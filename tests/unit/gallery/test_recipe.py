@@ -79,6 +79,8 @@ def test_a_factory_string_is_taken_as_it_is(index: str):
         ("NSG32", "an inverted file"),
         ("IVF64,ITQ,SH", "an inverted file"),
         ("", "could not parse"),
+        ("IVF0,Flat", "an inverted file"),
+        ("IVF16,PQ16+8", "an inverted file"),
     ],
 )
 def test_an_index_that_cannot_serve_is_refused_in_one_line_before_any_face_is_there(index: str, reason: str):
@@ -118,3 +120,11 @@ def test_an_index_is_outdated_when_another_kind_is_wanted_not_when_the_gallery_g
     served: str, faces: int, index: str, answer: bool
 ):
     assert outdated(IndexRecipe(served), faces, 128, index) is answer
+
+
+def test_a_forced_index_goes_when_auto_is_asked_for_again():
+    forced = IndexRecipe("IVF256,Flat", nprobe=16, rerank=2)
+    grown = IndexRecipe("IVF1024,PQ64x4fs", nprobe=160, rerank=10)
+
+    assert outdated(forced, MANY, 128, "auto")
+    assert not outdated(grown, MANY, 128, "auto"), "more faces alone do not make an index outdated"
