@@ -16,7 +16,7 @@ MADE_BY_DEMO = ("catalog", "photos", "queries", "who.html")
 def demo(ctx: click.Context, folder: Path) -> None:
     """Build a small archive of real photographs, index it, and search it; takes half a minute.
 
-    The photographs are public-domain pictures that come with the packages: two people, scenes without anybody, and
+    The photographs come with the packages (public domain and CC0): two people, scenes without anybody, and
     a broken file. Each command is printed before it runs, so that you can go on from there.
     """
     from faceindex.demo import build_archive

@@ -128,7 +128,8 @@ def run_on_cluster(
     """
     with connected(job, workers, scheduler) as (client, worker_count):
         waiting = iter(batches)
-        first = [_submit(client, batch) for batch in islice(waiting, WINDOW_PER_WORKER * worker_count)]
+        window = 0 if stopping() else WINDOW_PER_WORKER * worker_count
+        first = [_submit(client, batch) for batch in islice(waiting, window)]
         running = {future.key: batch for future, batch in first}
         attempts: dict[str, int] = {}
         finished = as_completed([future for future, _ in first])

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from faceindex.catalog.catalog import Catalog
@@ -72,9 +72,6 @@ def index_photos(
         InterruptedRunError: a signal stopped the run; the same command resumes it.
     """
     report = RunReport()
-    if options.index not in (None, "auto", EXACT):
-        # A factory string that FAISS refuses is told now, not after hours of work; dimensions differ by model only.
-        faces_needed(options.index, find(options.model or Settings().embedder, "embedder").dimension or 128)
     roots = [_absolute(root) for root in photos]
     crawled = CrawlReport()
     progress("looking for photos")
@@ -88,11 +85,14 @@ def index_photos(
         if options.dry_run:
             report.embedded, report.dry_run = sum(1 for _ in seen), True
             return report
-        opened = Catalog.create(catalog, _first_settings(options))
+        settings = _first_settings(options)
+        _require_factory(options.index, settings.embedder)
+        opened = Catalog.create(catalog, settings)
     else:
         opened = Catalog.open(catalog)
+        _require_factory(options.index, opened.settings.embedder)
     report.catalog, report.dry_run = opened.root, options.dry_run
-    run = _Run(opened, options, progress, report, crawled)
+    run = _Run(opened, options, progress, report, crawled, opened.current())
     if options.dry_run:
         run.look(seen, roots)
     else:
@@ -111,15 +111,12 @@ class _Run:
     progress: Progress
     report: RunReport
     crawled: CrawlReport
+    served: Generation | None
     signal_number: int = 0
-    served: Generation | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.served = self.catalog.current()
 
     def everything(self, seen: Iterable[PhotoRef], roots: Sequence[str]) -> None:
         """Finish what was interrupted, then do what is new."""
-        before = self.served
+        before = self.served = self.catalog.current()  # another run may have published before this one had the lock
         self._adopt(roots)
         for plan in list(unfinished_plans(self.catalog.files, self.served)):
             if plan.digest.startswith(self._digest()):
@@ -146,7 +143,7 @@ class _Run:
         """Hold the crawl against the served generation, and refuse to forget a disk that is not mounted."""
         known = known_photos(self.catalog, self.served)
         paths = [os.fsencode(root) for root in roots]
-        changes = compare(seen, known, paths, retry_failed=self.options.retry_failed)
+        changes = compare(self._until_stopped(seen), known, paths, retry_failed=self.options.retry_failed)
         unseen = tuple(problem.path for problem in self.crawled.problems)
         # A folder that could not be listed hides its photos; that is not the same as their being gone.
         changes.gone = [path for path in changes.gone if not is_under(path, unseen)]
@@ -182,6 +179,16 @@ class _Run:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _until_stopped(self, seen: Iterable[PhotoRef]) -> Iterator[PhotoRef]:
+        for ref in seen:
+            if self.signal_number:
+                raise InterruptedRunError(
+                    f"stopped by {signal.Signals(self.signal_number).name} while looking for photos; nothing was "
+                    f"changed; run the same command again",
+                    exit_code=128 + self.signal_number,
+                )
+            yield ref
 
     def _adopt(self, roots: Sequence[str]) -> None:
         """Take over what this run's options change in the settings, and refuse what cannot change."""
@@ -266,6 +273,13 @@ class _Run:
 def _first_settings(options: IndexOptions) -> Settings:
     chosen = {"embedder": options.model, "weights": options.weights, "index": options.index}
     return replace(Settings(), **{name: value for name, value in chosen.items() if value})  # type: ignore[arg-type]
+
+
+def _require_factory(index: str | None, embedder: str) -> None:
+    """Refuse an index that FAISS refuses now, not after hours of work."""
+    dimension = find(embedder, "embedder").dimension
+    if index not in (None, "auto", EXACT) and dimension is not None:
+        faces_needed(index, dimension)
 
 
 def default_workers(device: str) -> int:
