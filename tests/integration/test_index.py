@@ -146,7 +146,7 @@ def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_undisturbed_run(
     command = [sys.executable, "-m", "faceindex.cli.main", "index", str(archive), "-c", str(catalog), "--workers", "1"]
     for _ in range(4):
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.2, 5.0))
+        time.sleep(moments.uniform(0.2, 3.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
 
