@@ -251,3 +251,24 @@ def test_timings_go_to_stderr_and_name_the_parts(archive: Path, catalog: Path) -
     json.loads(result.stdout)
     for part in ("import", "load models", "detect", "embed", "search", "total"):
         assert part in result.stderr
+
+
+def test_copies_turned_by_exif_give_the_same_boxes_and_vectors(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    upright = portrait("astronaut")
+    undo = {2: [0], 3: [3], 4: [1], 5: [5], 6: [2], 7: [6], 8: [4]}  # PIL.Image.Transpose that stores it turned
+    for orientation in range(1, 9):
+        picture = upright
+        for transpose in undo.get(orientation, []):
+            picture = picture.transpose(Image.Transpose(transpose))
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture.save(photos / f"{orientation}.png", exif=exif)
+    index_photos(str(tmp_path / "catalog"), [str(photos)], HERE)
+
+    rows = faceindex.open(str(tmp_path / "catalog")).faces().to_pylist()
+
+    assert len(rows) == 8
+    assert len({(row["x0"], row["y0"], row["x1"], row["y1"]) for row in rows}) == 1
+    assert len({row["embedding"] for row in rows}) == 1
