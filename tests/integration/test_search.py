@@ -272,3 +272,15 @@ def test_copies_turned_by_exif_give_the_same_boxes_and_vectors(tmp_path: Path) -
     assert len(rows) == 8
     assert len({(row["x0"], row["y0"], row["x1"], row["y1"]) for row in rows}) == 1
     assert len({row["embedding"] for row in rows}) == 1
+
+
+def test_check_and_models_follow_their_schemas(catalog: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(catalog, tmp_path / "catalog")
+    (copy / "CURRENT").write_text("nonsense")
+
+    for name, arguments in (
+        ("check", ("check", "-c", copy, "--json")),
+        ("models", ("models", "list", "--json")),
+        ("models", ("models", "verify", "--json")),
+    ):
+        jsonschema.validate(json.loads(run(*arguments).stdout), schema(name))
