@@ -144,6 +144,15 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "b": {"image": "b.jpg", "faces": 0, "box": None},
         },
     ],
+    "check": [
+        {
+            "schema": "faceindex.check/1",
+            "catalog": "/catalog",
+            "damaged": 1,
+            "problems": [{"path": "CURRENT", "detail": "is missing", "damaged": True}],
+        }
+    ],
+    "models": [{"schema": "faceindex.models/1", "models": [{"name": "mtcnn", "kind": "detector", "weights": "ready"}]}],
 }
 """Documents as the command line prints them, by the examples of its documentation."""
 
