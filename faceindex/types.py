@@ -3,7 +3,7 @@
 Arrow tables travel between processes, these inside one, scalars only at the edges.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType
@@ -49,7 +49,7 @@ class PhotoRef:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """One decoded photo, upright."""
+    """One decoded photo, upright, perhaps reduced."""
 
     photo_id: bytes
     """First 16 bytes of the BLAKE3 hash of the file's bytes."""
@@ -63,17 +63,32 @@ class Image:
     captured_at: str | None = None
     """Local time of capture by EXIF, `YYYY-MM-DDTHH:MM:SS`."""
     camera: str | None = None
+    whole: "Whole | None" = None
+    """The photo in full, when `pixels` are a reduced copy of it."""
 
     def __post_init__(self) -> None:
         require("pixels", self.pixels, np.uint8, (None, None, 3))
 
     @property
     def width(self) -> int:
-        return int(self.pixels.shape[1])
+        """Of the photo in full."""
+        return self.whole.width if self.whole else int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
-        return int(self.pixels.shape[0])
+        """Of the photo in full."""
+        return self.whole.height if self.whole else int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """A photo in full, decoded when it is asked for."""
+
+    width: int
+    height: int
+    """Of the upright photo, in pixels."""
+    decode: Callable[[], NDArray[np.uint8]]
+    """Returns the upright pixels, uint8 (height, width, 3); each call decodes anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +115,19 @@ class Detections:
     def none(cls) -> "Detections":
         """Return the detections of a photo without a face."""
         return cls(np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, np.float32))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Detections]") -> "Detections":
+        """Return the faces of several, one after another; there is at least one."""
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.landmarks for part in parts]),
+            np.concatenate([part.confidences for part in parts]),
+        )
+
+    def chosen(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> "Detections":
+        """Return some of the faces, by a mask or by their positions."""
+        return Detections(self.boxes[which], self.landmarks[which], self.confidences[which])
 
     def scaled(self, x_factor: float, y_factor: float) -> "Detections":
         """Return the same faces in a picture whose sides are these many times as long."""

@@ -1,8 +1,9 @@
-"""From a file's bytes to upright RGB pixels; the only module that touches decoders.
+"""From a file's bytes to upright RGB pixels, no more of them than are needed.
 
 Whatever the bytes are, `decode` returns an `Image` or raises `ItemError`. Pillow's decoders are chosen by magic bytes
 from the short list below and called directly: `PIL.Image.open` would hide why one failed, and compare sizes with a
-limit of the whole process instead of ours.
+limit of the whole process instead of ours. Headers and metadata are always read by them, pixels by the quick lane
+(`jpeg.quick_pixels`) where it takes the file; what is wrong with a file is only ever told by Pillow.
 """
 
 import ctypes
@@ -12,20 +13,23 @@ import logging
 import re
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any, cast
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 from PIL import ExifTags, ImageFile
 
 from faceindex.errors import ItemError
 from faceindex.images.colour import to_rgb
 from faceindex.images.exif import Metadata, one_line
 from faceindex.images.formats import FORMATS, HEAD_BYTES, sniff
+from faceindex.images.jpeg import quick_pixels
 from faceindex.images.read import photo_id
-from faceindex.types import Image, PhotoState
+from faceindex.types import Image, PhotoState, Whole
 
 _DECODERS = {
     # Opened as plain JPEG, a file of several pictures as phones write it (MPO) gives the first.
@@ -38,31 +42,51 @@ _DECODERS = {
     "HEIF": "pillow_heif:HeifImageFile",
     "AVIF": "PIL.AvifImagePlugin:AvifImageFile",
 }
-_TURNS = {
-    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
-    3: PIL.Image.Transpose.ROTATE_180,
-    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
-    5: PIL.Image.Transpose.TRANSPOSE,
-    6: PIL.Image.Transpose.ROTATE_270,
-    7: PIL.Image.Transpose.TRANSVERSE,
-    8: PIL.Image.Transpose.ROTATE_90,
-}
-"""What makes a picture of each EXIF orientation upright."""
+_FROM_BOTTOM = frozenset({3, 4, 6, 7})
+"""EXIF orientations of pictures that become upright by reversing their rows, ..."""
+_FROM_RIGHT = frozenset({2, 3, 7, 8})
+"""... their columns, ..."""
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+"""... and then by making rows of their columns."""
+
+PILLOW_BYTES = 8
+"""For each pixel: 4 in Pillow, 3 of the result, and some for what a decoder keeps or a colour conversion takes."""
+
+_BAND_PIXELS = 1_000_000
+"""What goes from Pillow to numpy at once."""
+
+_PART = 256
+"""Pixels are turned in squares of this side."""
 
 _DETAIL_LENGTH = 200
 
 
-def decode(payload: bytes, path: bytes, max_megapixels: int) -> Image:
+def decode(
+    payload: bytes,
+    path: bytes,
+    max_megapixels: int,
+    side: int | None = None,
+    hold: Callable[[int], object] = int,
+) -> Image:
     """Return the picture in a file's bytes: its first frame, upright by its EXIF orientation, in 8-bit RGB.
 
     How other colours, more bits and transparency become RGB is told in `colour.to_rgb`. May be called from several
-    threads at once.
+    threads at once; decoders release the GIL.
 
     Args:
         payload: all bytes of the file.
         path: where they came from; kept, never opened.
         max_megapixels: larger pictures are refused by their header, before a pixel is decoded. Some of Pillow's
             decoders have a limit of their own at 178 megapixels.
+        side: how many pixels of the long side are enough. Where a reduced copy of at least that size is to be had
+            quickly (JPEG at a smaller scale, an embedded HEIF thumbnail), `pixels` is that copy and `whole` the photo
+            in full; all other pictures, and all with None, are decoded in full, and `whole` is None.
+        hold: told before pixels are decoded how many bytes of memory that may take; it may wait, or raise `ItemError`.
+            The default lets everything pass.
+
+    Returns:
+        The picture. `whole.decode` holds `payload`, and raises as this function does: a HEIF file may have a good
+        thumbnail and broken pixels.
 
     Raises:
         ItemError: unsupported, too_large, truncated or unreadable; and nothing else, whatever the bytes.
@@ -70,11 +94,15 @@ def decode(payload: bytes, path: bytes, max_megapixels: int) -> Image:
     name = sniff(payload[:HEAD_BYTES])
     if name is None:
         raise ItemError(PhotoState.UNSUPPORTED, f"by its first bytes none of {', '.join(FORMATS)}")
+
+    def in_full() -> NDArray[np.uint8]:
+        return decode(payload, path, max_megapixels).pixels
+
     stream = _Stream(payload)
     try:
         with _pillow_kept_quiet:
             picture = _open(name, stream, max_megapixels)
-            return _finish(name, picture, payload, path)
+            return _finish(name, picture, payload, path, side, in_full, hold)
     except ItemError:
         raise
     except (MemoryError, PIL.Image.DecompressionBombError) as error:
@@ -116,30 +144,89 @@ def _open(name: str, stream: _Stream, max_megapixels: int) -> ImageFile.ImageFil
     return picture
 
 
-def _finish(name: str, picture: ImageFile.ImageFile, payload: bytes, path: bytes) -> Image:
+def _finish(
+    name: str,
+    picture: ImageFile.ImageFile,
+    payload: bytes,
+    path: bytes,
+    side: int | None,
+    in_full: Callable[[], NDArray[np.uint8]],
+    hold: Callable[[int], object],
+) -> Image:
     """Return the decoded picture with what its metadata tells."""
     # Two decoders turn the picture themselves when they load it, and remove the tag.
     turned = name in ("TIFF", "HEIF")
     stated = picture.tag_v2.get(ExifTags.Base.Orientation) if name == "TIFF" else None  # type: ignore[attr-defined]
-    picture.load()
+    width, height = picture.size
+    pixels, reduced = _pixels(name, picture, payload, side, hold)
     metadata = Metadata(picture)
     if name == "HEIF":
         stated = picture.info.get("original_orientation")
     elif not turned:
         stated = metadata.orientation
     orientation = stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
-    rgb = to_rgb(picture)
-    if orientation != 1 and not turned:
-        rgb = rgb.transpose(_TURNS[orientation])
+    if not turned:
+        pixels = _upright(pixels, orientation)
+        if orientation in _SIDEWAYS:
+            width, height = height, width
     return Image(
         photo_id=photo_id(payload),
         path=path,
-        pixels=np.array(rgb),
+        pixels=pixels,
         format=name,
         orientation=orientation,
         captured_at=metadata.captured_at,
         camera=metadata.camera,
+        whole=Whole(width, height, in_full) if reduced else None,
     )
+
+
+def _pixels(
+    name: str, picture: ImageFile.ImageFile, payload: bytes, side: int | None, hold: Callable[[int], object]
+) -> tuple[NDArray[np.uint8], bool]:
+    """Return a picture's pixels as its decoder gives them, and whether they are a reduced copy."""
+    width, height = picture.size
+    if name == "JPEG":
+        quick = quick_pixels(payload, width, height, side, hold)
+        if quick is not None:
+            return quick, quick.shape[:2] != (height, width)
+    # A thumbnail would hide that the picture behind it is cut off.
+    if side is not None and not _ends_early(name, payload):
+        picture.draft(None, (side, 1) if width >= height else (1, side))
+    reduced = picture.size != (width, height)
+    hold(PILLOW_BYTES * picture.width * picture.height)
+    picture.load()
+    return _as_array(to_rgb(picture)), reduced
+
+
+def _as_array(picture: PIL.Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of an RGB picture, band by band: as a whole they would pass through two more copies."""
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    rows = max(1, _BAND_PIXELS // picture.width)
+    for top in range(0, picture.height, rows):
+        bottom = min(top + rows, picture.height)
+        pixels[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
+    return pixels
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return a picture turned as its EXIF orientation, 1 to 8, says."""
+    if orientation == 1:
+        return pixels
+    # One item of three bytes a pixel moves faster than three items, and square parts stay in the cache.
+    stored = pixels.view("V3")[..., 0]
+    if orientation in _FROM_BOTTOM:
+        stored = stored[::-1]
+    if orientation in _FROM_RIGHT:
+        stored = stored[:, ::-1]
+    if orientation in _SIDEWAYS:
+        stored = stored.T
+    upright = np.empty(stored.shape, stored.dtype)
+    for top in range(0, len(upright), _PART):
+        for left in range(0, upright.shape[1], _PART):
+            part = slice(top, top + _PART), slice(left, left + _PART)
+            upright[part] = stored[part]
+    return upright[..., np.newaxis].view(np.uint8)
 
 
 @cache

@@ -1,6 +1,10 @@
+import io
+import warnings
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL.JpegImagePlugin import JpegImageFile
 
 from faceindex.errors import ItemError
 from faceindex.images.decode import decode
@@ -55,6 +59,41 @@ def test_damaged_files_decode_or_are_refused_with_a_state(
         payload = changed(payload, *damage)
 
     assert_decodes_or_is_refused(payload)
+
+
+@settings(deadline=None, max_examples=1000)
+@given(st.sampled_from(["JPEG", "progressive JPEG"]), st.lists(changes, min_size=1, max_size=3))
+def test_damaged_jpegs_are_decoded_exactly_where_pillow_decodes_them_and_alike(
+    encoding: str, damages: list[tuple[str, float, bytes]]
+) -> None:
+    payload = seed(encoding)
+    for damage in damages:
+        payload = changed(payload, *damage)
+
+    try:
+        pixels = decode(payload, b"/photo", max_megapixels=1).pixels
+        reduced = decode(payload, b"/photo", max_megapixels=1, side=20)
+        assert (reduced.height, reduced.width) == pixels.shape[:2]
+    except ItemError as error:
+        if error.state in (PhotoState.UNREADABLE, PhotoState.TRUNCATED):
+            assert not opens_in_pillow(payload)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = np.asarray(JpegImageFile(io.BytesIO(payload)).convert("RGB"))
+        if reduced.orientation == 1:
+            assert pixels.shape == expected.shape
+            assert np.abs(pixels.astype(int) - expected.astype(int)).mean() <= 2
+
+
+def opens_in_pillow(payload: bytes) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            JpegImageFile(io.BytesIO(payload)).load()
+        except Exception:  # noqa: BLE001 - whatever a decoder raises
+            return False
+    return True
 
 
 @settings(deadline=None, max_examples=200)

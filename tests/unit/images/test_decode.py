@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 from numpy.typing import NDArray
 
@@ -17,18 +18,32 @@ from faceindex.images.read import photo_id, read_photo
 from faceindex.types import Image
 from tests.support.pictures import ENCODINGS, deflated_tiff, encode, exif_with, png, scene, seed
 
+SIDE = 200
+"""Enough pixels for the tests of reduced pictures, of which the whole has 640 x 480 or 480 x 640."""
+
 LOSSLESS = {"PNG", "lossless WEBP", "TIFF", "LZW TIFF", "BigTIFF", "BMP"}
 WITH_EXIF = ["JPEG", "PNG", "lossless WEBP", "TIFF", "LZW TIFF", "JPEG TIFF", "HEIF", "AVIF"]
 
 
-def decoded(payload: bytes, max_megapixels: int = 120) -> Image:
-    return decode(payload, b"/photos/a", max_megapixels)
+def decoded(payload: bytes, max_megapixels: int = 120, side: int | None = None) -> Image:
+    return decode(payload, b"/photos/a", max_megapixels, side)
 
 
-def refused(payload: bytes, max_megapixels: int = 120) -> ItemError:
+def refused(payload: bytes, max_megapixels: int = 120, side: int | None = None) -> ItemError:
     with pytest.raises(ItemError) as caught:
-        decoded(payload, max_megapixels)
+        decoded(payload, max_megapixels, side)
     return caught.value
+
+
+def outcome(payload: bytes, side: int | None = None) -> bytes | str:
+    try:
+        return decoded(payload, side=side).pixels.tobytes()
+    except ItemError as error:
+        return f"{error.state}: {error.detail}"
+
+
+def boxed(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    return np.asarray(PIL.Image.fromarray(picture).resize((width, height), PIL.Image.Resampling.BOX))
 
 
 def assert_same(found: NDArray[np.uint8], expected: NDArray[np.uint8], tolerance: float) -> None:
@@ -223,6 +238,106 @@ def test_pictures_over_pillows_own_limit_are_decoded_where_ours_allows_it(monkey
         assert decoded(seed(encoding)).width == 96, encoding
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_jpeg_is_reduced_upright_and_knows_its_whole(orientation: int) -> None:
+    upright = scene(640, 480) if orientation < 5 else scene(480, 640)
+    payload = encode(stored_as(upright, orientation), "JPEG", quality=92, exif=exif_with(orientation))
+
+    image = decoded(payload, side=SIDE)
+
+    assert max(image.pixels.shape) == 240  # 3/8
+    assert_same(image.pixels, boxed(upright, image.pixels.shape[1], image.pixels.shape[0]), 2)
+    assert image.pixels.flags.writeable
+    assert image.pixels.flags.c_contiguous
+    assert image.whole is not None
+    assert (image.height, image.width) == upright.shape[:2]
+    assert np.array_equal(image.whole.decode(), decoded(payload).pixels)
+    assert image.whole.decode().shape == upright.shape
+    assert image.orientation == orientation
+    assert image.photo_id == photo_id(payload)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_picture_that_is_small_enough_is_decoded_in_full(encoding: str) -> None:
+    image = decoded(seed(encoding), side=96)
+
+    assert image.whole is None
+    assert np.array_equal(image.pixels, decoded(seed(encoding)).pixels)
+
+
+@pytest.mark.parametrize("encoding", ["PNG", "WEBP", "TIFF", "GIF", "BMP", "HEIF", "AVIF"])
+def test_formats_without_a_smaller_scale_are_decoded_in_full(encoding: str) -> None:
+    image = decoded(seed(encoding), side=20)
+
+    assert image.whole is None
+    assert image.pixels.shape == (64, 96, 3)
+
+
+def test_a_jpeg_that_pillow_must_decode_is_reduced_too() -> None:
+    payload = encode(PIL.Image.fromarray(scene(640, 480)).convert("CMYK"), "JPEG", exif=exif_with(3))
+
+    image = decoded(payload, side=SIDE)
+
+    assert image.pixels.shape == (240, 320, 3)  # Pillow halves
+    assert image.whole is not None
+    assert image.whole.decode().shape == (480, 640, 3)
+    assert_same(image.pixels, boxed(image.whole.decode(), 320, 240), 2)
+
+
+def test_the_metadata_of_a_reduced_picture_is_the_wholes() -> None:
+    exif = exif_with(6, Make="Acme", Model="One", DateTimeOriginal="2008:10:22 16:28:39")
+    payload = encode(scene(640, 480), "JPEG", exif=exif)
+
+    reduced, whole = decoded(payload, side=SIDE), decoded(payload)
+
+    assert reduced.whole
+    assert (reduced.captured_at, reduced.camera) == (whole.captured_at, whole.camera) != (None, None)
+    assert (reduced.width, reduced.height, reduced.orientation) == (whole.width, whole.height, whole.orientation)
+
+
+def test_a_broken_file_has_the_same_state_at_every_scale() -> None:
+    payload = encode(scene(640, 480), "JPEG", quality=92)
+    broken = [payload[: len(payload) // 2], payload[:200], payload[:24] + b"\xaa" * 1000]
+
+    for damaged in broken:
+        assert outcome(damaged, SIDE) == outcome(damaged)
+        assert refused(damaged, side=SIDE).state in ("truncated", "unreadable")
+    assert refused(encode(scene(1251, 800), "JPEG"), max_megapixels=1, side=SIDE).state == "too_large"
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_an_embedded_heif_thumbnail_is_taken_where_it_is_large_enough(orientation: int) -> None:
+    exif = exif_with(orientation)
+    payload = encode(scene(640, 480), "HEIF", quality=90, thumbnails=[64, SIDE, 320], exif=exif)
+
+    image, whole = decoded(payload, side=SIDE), decoded(payload)
+
+    assert max(image.pixels.shape) == SIDE
+    assert_same(image.pixels, boxed(whole.pixels, image.pixels.shape[1], image.pixels.shape[0]), 2)
+    assert image.whole is not None
+    assert np.array_equal(image.whole.decode(), whole.pixels)
+    assert (image.width, image.height, image.orientation) == (whole.width, whole.height, orientation)
+    assert decoded(payload, side=321).whole is None
+
+
+def test_what_is_wrong_with_a_heif_file_behind_its_thumbnail_is_told_when_the_whole_is_asked_for() -> None:
+    payload = encode(scene(640, 480), "HEIF", quality=90, thumbnails=[SIDE])
+    pixels = payload.index(b"mdat") + 4
+    image = decoded(payload[:pixels] + bytes(200) + payload[pixels + 200 :], side=SIDE)
+
+    assert image.whole is not None
+    with pytest.raises(ItemError) as caught:
+        image.whole.decode()
+    assert caught.value.state == "unreadable"
+
+
+def test_a_heif_file_cut_short_is_truncated_even_if_its_thumbnail_is_there() -> None:
+    payload = encode(scene(640, 480), "HEIF", quality=90, thumbnails=[SIDE])
+
+    for length in range(len(payload) // 2, len(payload), 5000):
+        assert outcome(payload[:length], SIDE) == outcome(payload[:length])
+
+
 def test_a_raw_file_with_a_thumbnail_in_front_is_unsupported() -> None:
     reduced = encode(scene(), "TIFF", tiffinfo={254: 1})
 
@@ -240,16 +355,11 @@ def test_details_are_one_printable_line_that_does_not_change() -> None:
 
 def test_photos_are_decoded_in_many_threads_as_in_one() -> None:
     payloads = [seed(encoding) for encoding in ENCODINGS] + [seed(encoding)[:300] for encoding in ENCODINGS]
+    payloads.append(encode(scene(640, 480), "JPEG", exif=exif_with(6)))
 
-    def outcome(payload: bytes) -> bytes | str:
-        try:
-            return decoded(payload).pixels.tobytes()
-        except ItemError as error:
-            return f"{error.state}: {error.detail}"
-
-    alone = [outcome(payload) for payload in payloads]
+    alone = [outcome(payload, SIDE) for payload in payloads]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(outcome, payloads * 20))
+        together = list(pool.map(outcome, payloads * 20, [SIDE] * len(payloads) * 20))
 
     assert together == alone * 20
 
@@ -297,7 +407,7 @@ def test_every_odd_file_has_one_outcome_and_prints_nothing(
     for folder in ("odd-files", "photos"):
         for ref in crawl(str(shared_data / folder), report):
             try:
-                image = decode(read_photo(ref), ref.path, 120)
+                image = decode(read_photo(ref), ref.path, 120, SIDE)
                 states["decoded"] += 1
                 assert image.pixels.size
             except ItemError as error:
@@ -309,6 +419,20 @@ def test_every_odd_file_has_one_outcome_and_prints_nothing(
     assert states["decoded"] > 700
     assert report.problems == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_real_jpegs_come_out_as_pillow_decodes_them_and_reduced_as_pillow_reduces_them(shared_data: Path) -> None:
+    for path in sorted((shared_data / "odd-files/exif").glob("*.jpg"))[::4]:
+        payload = path.read_bytes()
+        with PIL.Image.open(path) as picture:
+            expected = np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
+
+        whole, reduced = decoded(payload), decoded(payload, side=80)
+
+        assert_same(whole.pixels, expected, 2)
+        height, width = reduced.pixels.shape[:2]
+        assert (reduced.height, reduced.width) == expected.shape[:2]
+        assert_same(reduced.pixels, boxed(expected, width, height), 10)
 
 
 def test_heic_of_phones_is_upright_and_dated(shared_data: Path) -> None:
