@@ -72,6 +72,8 @@ class FaceAnswer:
     extrapolated: bool
     candidates: list[Candidate] = field(default_factory=list)
     person: str | None = None
+    low_quality: bool = False
+    """Whether the quality is below the catalog's `min_quality`: that nobody is found then says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class OpenCatalog:
                     threshold_source=limit.source,
                     extrapolated=limit.extrapolated,
                     candidates=candidates,
+                    low_quality=bool(faces.qualities[index] < self.catalog.settings.min_quality),
                 )
             )
         return answers

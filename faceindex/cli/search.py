@@ -142,7 +142,8 @@ def _show_face(out: "Console", face: "FaceAnswer") -> None:
     else:
         kind = "extrapolated" if face.extrapolated else "measured"
         rule = f"threshold {face.threshold:.3f} for fpir {face.fpir:g}, {kind} ({face.threshold_source} table)"
-    out.print(f"\nface {face.face} at ({x0}, {y0})-({x1}, {y1}), quality {face.quality:.2f}: {mark}; {rule}")
+    quality = f"[yellow]low quality {face.quality:.2f}[/]" if face.low_quality else f"quality {face.quality:.2f}"
+    out.print(f"\nface {face.face} at ({x0}, {y0})-({x1}, {y1}), {quality}: {mark}; {rule}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("rank", "similarity", "probability"):
         table.add_column(title, justify="right")

@@ -48,6 +48,7 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
                     "fpir": 0.01,
                     "threshold_source": "model",
                     "extrapolated": False,
+                    "low_quality": False,
                     "candidates": [
                         {
                             "rank": 1,

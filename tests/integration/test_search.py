@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import faceindex
 from faceindex.cli.main import cli
@@ -107,6 +107,19 @@ def test_a_stricter_error_rate_gives_a_higher_threshold_and_a_threshold_of_ones_
         opened.resolve_threshold(0.1, 1.5)
     with pytest.raises(ConfigError, match="fpir"):
         opened.resolve_threshold(0.0, None)
+
+
+def test_a_probe_of_low_quality_is_searched_and_marked(archive: Path, catalog: Path) -> None:
+    opened = faceindex.open(str(catalog))
+
+    good, bad = (
+        opened.search(picture).faces[0]
+        for picture in (portrait("astronaut"), portrait("astronaut").filter(ImageFilter.GaussianBlur(6)))
+    )
+
+    assert (good.low_quality, bad.low_quality) == (False, True)
+    assert bad.quality < opened.catalog.settings.min_quality < good.quality
+    assert bad.candidates
 
 
 def test_nobody_recognised_and_no_face_exit_with_4(archive: Path, catalog: Path, tmp_path: Path) -> None:
