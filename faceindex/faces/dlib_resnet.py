@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.errors import WeightsError
-from faceindex.faces.align import align
+from faceindex.faces.chips import Aligned
 from faceindex.faces.embed import Family
-from faceindex.types import Detections
 
 if TYPE_CHECKING:
     import torch
@@ -249,14 +248,9 @@ def build_module(weights: DlibWeights) -> "torch.nn.Module":
     return Network().eval()
 
 
-def cut(pixels: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    """Return the faces of a photo as dlib would align them, uint8 (n, 150, 150, 3)."""
-    return align(pixels, detections.landmarks, TEMPLATE, INPUT_SIZE)
-
-
 def scale(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the pixels as they are: the network subtracts its mean itself."""
     return pixels
 
 
-FAMILY = Family(INPUT_SIZE, DIMENSION, cut, scale, lambda path: build_module(read_weights(path)))
+FAMILY = Family(DIMENSION, Aligned(INPUT_SIZE, TEMPLATE), scale, lambda path: build_module(read_weights(path)))

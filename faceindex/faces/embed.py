@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.arrays import l2_normalize, require
+from faceindex.faces.chips import Chips, Cutter
 from faceindex.faces.networks import Network
-from faceindex.types import Detections, ModelId
+from faceindex.types import ModelId
 
 if TYPE_CHECKING:
     import torch
 
-BATCH = 32
-"""Chips that go through the network together; more gains nothing on a CPU."""
-
-Chips = NDArray[np.uint8]
+BATCH = 16
+"""Chips that go through the network together; more gains nothing on a CPU. Whatever their number, a chip's vector has
+the same bytes; OpenVINO prepares itself once for each number, which takes a few milliseconds, so no batch is filled up.
+"""
 
 
 class Embedder(Protocol):
@@ -32,8 +33,9 @@ class Embedder(Protocol):
     def dimension(self) -> int:
         """Numbers in a vector."""
 
-    def chips(self, pixels: NDArray[np.uint8], detections: Detections) -> Chips:
-        """Cut the faces of a photo as the network wants them, uint8 (n, size, size, 3)."""
+    @property
+    def cutter(self) -> Cutter:
+        """Cuts faces out of photos as the network wants them."""
 
     def embed(self, chips: Chips) -> NDArray[np.float32]:
         """Return a unit vector for each chip, float32 (n, dimension); chips of any photos may come together."""
@@ -43,15 +45,13 @@ class Embedder(Protocol):
 class Family:
     """What embedders of one architecture have in common."""
 
-    size: int
-    """Side of a chip in pixels."""
     dimension: int
-    cut: Callable[[NDArray[np.uint8], Detections], Chips]
-    """Cuts the faces of a photo, uint8 (n, size, size, 3)."""
+    cutter: Cutter
     scale: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     """Brings pixels of 0 to 255 to what the network takes."""
-    build: Callable[[Path], "torch.nn.Module"]
-    """Makes the network from a file of weights: float32 (n, 3, size, size) in, (n, dimension) out."""
+    build: Callable[[Path], "torch.nn.Module"] | None = None
+    """Makes the network from a file of weights: float32 (n, 3, size, size) in, (n, dimension) out. None when the file
+    is an ONNX network itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,14 @@ class NetworkEmbedder:
     def dimension(self) -> int:
         return self.family.dimension
 
-    def chips(self, pixels: NDArray[np.uint8], detections: Detections) -> Chips:
-        """Cut the faces of a photo, uint8 (n, size, size, 3)."""
-        return self.family.cut(pixels, detections)
+    @property
+    def cutter(self) -> Cutter:
+        return self.family.cutter
 
     def embed(self, chips: Chips) -> NDArray[np.float32]:
         """Return a unit vector for each chip, float32 (n, dimension)."""
-        require("chips", chips, np.uint8, (None, self.family.size, self.family.size, 3))
+        size = self.cutter.size
+        require("chips", chips, np.uint8, (None, size, size, 3))
         vectors = [self._batch(chips[start : start + BATCH]) for start in range(0, len(chips), BATCH)]
         return l2_normalize(np.concatenate(vectors)) if vectors else np.empty((0, self.dimension), np.float32)
 

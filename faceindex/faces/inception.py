@@ -1,7 +1,7 @@
 """facenet-pytorch's InceptionResnetV1 as an embedder; the architecture stays in that package.
 
 Its published weights were trained on upright boxes of MTCNN, resized and not rotated, so chips are cut in just that
-way: as `facenet_pytorch.extract_face` cuts a PIL image, without a margin.
+way, without a margin.
 """
 
 from pathlib import Path
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from faceindex.errors import WeightsError
+from faceindex.faces.chips import Boxed
 from faceindex.faces.embed import Family
 from faceindex.faces.weights import load_state_dict
-from faceindex.types import Detections
 
 if TYPE_CHECKING:
     import torch
@@ -48,22 +47,4 @@ def scale(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((pixels - np.float32(127.5)) / np.float32(128), dtype=np.float32)
 
 
-def cut(pixels: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    """Return the part of each box that is in the photo, resized to a square, uint8 (n, 160, 160, 3).
-
-    Args:
-        pixels: uint8 (height, width, 3).
-        detections: the faces of the photo; a box wholly outside gives a black chip.
-    """
-    height, width = pixels.shape[:2]
-    chips = np.zeros((len(detections), INPUT_SIZE, INPUT_SIZE, 3), np.uint8)
-    for chip, box in zip(chips, detections.boxes, strict=True):
-        x0, y0 = (max(int(edge), 0) for edge in box[:2])
-        x1, y1 = min(int(box[2]), width), min(int(box[3]), height)
-        if x1 > x0 and y1 > y0:
-            face = Pillow.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
-            chip[...] = np.asarray(face.resize((INPUT_SIZE, INPUT_SIZE), Pillow.Resampling.BILINEAR))
-    return chips
-
-
-FAMILY = Family(INPUT_SIZE, DIMENSION, cut, scale, build_module)
+FAMILY = Family(DIMENSION, Boxed(INPUT_SIZE), scale, build_module)

@@ -5,7 +5,9 @@ The only module that fetches, checks or loads weights. Nothing is fetched unless
 
 import hashlib
 import json
+import mmap
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60
 BLOCK_BYTES = 1 << 20
+ONNX_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,36 @@ def sha256_of(path: Path) -> str:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
 
 
+def sha256_of_onnx(path: Path) -> str:
+    """Return the SHA-256 of an ONNX file; where it keeps tensors in other files, one over all of them.
+
+    Raises:
+        WeightsError: one of them cannot be read.
+    """
+    digest = sha256_of(path)
+    parts = [path.parent / name for name in _external_data(path)]
+    return hashlib.sha256(" ".join([digest, *map(sha256_of, parts)]).encode()).hexdigest() if parts else digest
+
+
+def _external_data(path: Path) -> list[str]:
+    """Return the names of the files in which an ONNX file keeps tensors, sorted.
+
+    They stand in its `TensorProto.external_data` as pairs of a key, "location", and a value: in protobuf's encoding
+    1:"location" 2:"NAME", which tensors do not hold by chance.
+    """
+    if path.stat().st_size == 0:
+        return []
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        names = set()
+        for match in re.finditer(rb"\x0a\x08location\x12([\x80-\xff]?[\x01-\x7f])", content):
+            length = sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(match[1]))
+            names.add(content[match.end() : match.end() + length])
+    return sorted(os.fsdecode(name) for name in names)
+
+
 def check_sha256(path: Path, sha256: str) -> None:
-    """Raise `WeightsError` unless a file is there and has this SHA-256."""
-    if (found := sha256_of(path)) != sha256:
+    """Raise `WeightsError` unless a file is there and has this SHA-256, by the rule for ONNX files if it is one."""
+    if (found := sha256_of_onnx(path)) != sha256:
         raise WeightsError(f"{path} has sha256 {found}, {sha256} wanted; it is damaged or another file: get it again")
 
 
@@ -82,9 +112,9 @@ def load_state_dict(path: Path, sha256: str | None = None) -> "dict[str, torch.T
     return state
 
 
-def fetched(name: str) -> WeightsFile | None:
-    """Return the weights of a model that were fetched earlier, unchecked; None when they were not."""
-    path = _fetched_path(name)
+def fetched(name: str, url: str) -> WeightsFile | None:
+    """Return the weights of a model that were fetched earlier from a URL, unchecked; None when they were not."""
+    path = _fetched_path(name, url)
     try:
         noted = json.loads(_note_path(path).read_text())
         return WeightsFile(path, noted["sha256"], noted["published_sha256"]) if path.exists() else None
@@ -93,23 +123,21 @@ def fetched(name: str) -> WeightsFile | None:
 
 
 def fetch(name: str, url: str, sha256: str | None) -> WeightsFile:
-    """Download weights, check them, and keep them as safetensors.
+    """Download weights, check them, and keep them: as safetensors, or an ONNX file as it is.
 
     Where no SHA-256 is known in advance, that of the first download is noted beside the file, and every later one
     must equal it.
 
     Args:
         name: of the model.
-        url: of a PyTorch file that holds a state dict.
+        url: of a PyTorch file that holds a state dict, or of an ONNX file if it ends in .onnx.
         sha256: of what the URL gives; None when it is not known in advance.
 
     Raises:
         WeightsError: they cannot be downloaded, or are not what was expected; what was there before stays.
     """
-    from safetensors.torch import save_file
-
-    target = _fetched_path(name)
-    before = fetched(name)
+    target = _fetched_path(name, url)
+    before = fetched(name, url)
     wanted = sha256 or (before.published_sha256 if before else None)
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -120,11 +148,10 @@ def fetch(name: str, url: str, sha256: str | None) -> WeightsFile:
             if wanted not in (None, published):
                 hint = "" if sha256 else f"; if its authors have changed it, delete {target} first"
                 raise WeightsError(f"{url} has sha256 {published}, {wanted} wanted; nothing was kept{hint}")
-            try:
-                state = load_state_dict(downloaded)
-            except WeightsError as error:
-                raise WeightsError(f"{url} gives no PyTorch file with a state dict; nothing was kept") from error
-            save_file({key: value.clone().contiguous() for key, value in state.items()}, converted)
+            if target.suffix == ONNX_SUFFIX:
+                downloaded.rename(converted)
+            else:
+                _convert(downloaded, url, converted)
             made = WeightsFile(target, sha256_of(converted), published)
             note.write_text(json.dumps({"url": url, "published_sha256": published, "sha256": made.sha256}, indent=2))
             _place(converted, target)
@@ -134,8 +161,20 @@ def fetch(name: str, url: str, sha256: str | None) -> WeightsFile:
     return made
 
 
-def _fetched_path(name: str) -> Path:
-    return cache_folder() / "weights" / f"{name}.safetensors"
+def _convert(downloaded: Path, url: str, converted: Path) -> None:
+    """Write the state dict in a PyTorch file as safetensors."""
+    from safetensors.torch import save_file
+
+    try:
+        state = load_state_dict(downloaded)
+    except WeightsError as error:
+        raise WeightsError(f"{url} gives no PyTorch file with a state dict; nothing was kept") from error
+    save_file({key: value.clone().contiguous() for key, value in state.items()}, converted)
+
+
+def _fetched_path(name: str, url: str) -> Path:
+    suffix = ONNX_SUFFIX if url.endswith(ONNX_SUFFIX) else ".safetensors"
+    return cache_folder() / "weights" / f"{name}{suffix}"
 
 
 def _note_path(weights: Path) -> Path:

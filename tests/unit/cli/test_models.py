@@ -47,7 +47,7 @@ def test_list_names_every_model_with_its_licence_and_whether_it_is_here() -> Non
     assert list(lines) == list(MODELS)
     for name, model in MODELS.items():
         assert model.licence in lines[name]
-        assert ("missing" if model.url else "ready") in lines[name]
+        assert ("ready" if model.files else "missing") in lines[name]
 
 
 def test_list_as_json_says_the_same() -> None:
@@ -86,6 +86,13 @@ def test_fetch_of_packaged_weights_downloads_nothing() -> None:
     assert "nothing to fetch" in result.stdout
 
 
+def test_fetch_of_a_model_by_file_says_where_to_give_it() -> None:
+    result = run("fetch", "omz-0095")
+
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("give the ONNX file with --weights FILE")
+
+
 def test_a_failed_fetch_is_one_line_and_exits_with_1(server: Server, cache: Path) -> None:
     server.files.clear()
 
@@ -110,6 +117,7 @@ def test_verify_of_everything_passes_over_what_was_never_fetched() -> None:
     assert result.exit_code == 0
     assert "dlib-resnet29: ready" in result.stdout
     assert "facenet-casia: missing; run: faceindex models fetch facenet-casia" in result.stdout
+    assert "omz-0095: missing; give its file with --weights" in result.stdout
 
 
 def test_verify_of_one_model_that_is_missing_exits_with_1() -> None:

@@ -1,12 +1,11 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from faceindex.errors import ShapeError
+from faceindex.faces.chips import Boxed
 from faceindex.faces.embed import BATCH, Family, NetworkEmbedder
-from faceindex.types import Detections, ModelId
+from faceindex.types import ModelId
 
 SIZE, DIMENSION = 6, 4
 PROJECTION = np.random.default_rng(3).normal(size=(3 * SIZE * SIZE, DIMENSION)).astype(np.float32)
@@ -26,20 +25,12 @@ class Projection:
         return [x.reshape(len(x), -1) @ PROJECTION]
 
 
-def cut(pixels: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    return np.stack([pixels[int(y) : int(y) + SIZE, int(x) : int(x) + SIZE] for x, y, _, _ in detections.boxes])
-
-
 def halve(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return pixels / np.float32(2)
 
 
-def build(path: Path) -> object:
-    raise NotImplementedError
-
-
 def make_embedder(*, mirror: bool = False) -> NetworkEmbedder:
-    family = Family(SIZE, DIMENSION, cut, halve, build)  # type: ignore[arg-type]
+    family = Family(DIMENSION, Boxed(SIZE), halve)
     return NetworkEmbedder(ModelId("projection@0"), family, Projection(), mirror)
 
 
@@ -105,10 +96,8 @@ def test_chips_of_another_shape_are_refused(chips: NDArray[np.uint8]) -> None:
         make_embedder().embed(chips)
 
 
-def test_chips_are_cut_as_the_family_does() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
-    boxes = np.array([[3, 4, 9, 10], [20, 11, 26, 17]], np.float32)
+def test_an_embedder_cuts_and_counts_as_its_family_does() -> None:
+    embedder = make_embedder()
 
-    chips = make_embedder().chips(pixels, Detections(boxes, np.zeros((2, 5, 2), np.float32), np.ones(2, np.float32)))
-
-    assert np.array_equal(chips, [pixels[4:10, 3:9], pixels[11:17, 20:26]])
+    assert embedder.cutter == Boxed(SIZE)
+    assert embedder.dimension == DIMENSION

@@ -3,12 +3,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
+from onnx.external_data_helper import set_external_data
 from safetensors.torch import save_file
 
 from faceindex.errors import WeightsError
-from faceindex.faces.weights import fetch, fetched, load_state_dict, sha256_of
+from faceindex.faces.weights import check_sha256, fetch, fetched, load_state_dict, sha256_of, sha256_of_onnx
 from tests.support.downloads import Server, serving
 
 STATE = {"first.weight": torch.arange(6.0).reshape(2, 3).T, "first.bias": torch.ones(3), "steps": torch.tensor(7)}
@@ -106,7 +110,7 @@ def test_fetched_weights_are_checked_converted_and_private(server: Server, publi
 
     made = fetch("net", f"{server.url}/net.pt", sha256_of(published) if known else None)
 
-    assert made == fetched("net")
+    assert made == fetched("net", f"{server.url}/net.pt")
     assert made.path.suffix == ".safetensors"
     assert made.published_sha256 == sha256_of(published)
     assert same(load_state_dict(made.path, made.sha256))
@@ -120,7 +124,7 @@ def test_another_checksum_than_the_table_has_is_refused(server: Server, publishe
     with pytest.raises(WeightsError, match=f"has sha256 {sha256_of(published)}, {'0' * 64} wanted; nothing was kept"):
         fetch("net", f"{server.url}/net.pt", "0" * 64)
 
-    assert fetched("net") is None
+    assert fetched("net", f"{server.url}/net.pt") is None
     assert list((cache / "weights").iterdir()) == []
 
 
@@ -145,7 +149,7 @@ def test_a_connection_that_breaks_off_leaves_nothing(server: Server, published: 
     with pytest.raises(WeightsError, match=rf"{name}.*fetch it again"):
         fetch("net", f"{server.url}/{name}", None)
 
-    assert fetched("net") is None
+    assert fetched("net", f"{server.url}/net.pt") is None
     assert list((cache / "weights").iterdir()) == []
 
 
@@ -156,7 +160,7 @@ def test_a_failed_download_leaves_earlier_weights_as_they_were(server: Server, p
     with pytest.raises(WeightsError):
         fetch("net", f"{server.url}/half-net.pt", None)
 
-    assert fetched("net") == before
+    assert fetched("net", f"{server.url}/net.pt") == before
     assert same(load_state_dict(before.path, before.sha256))
 
 
@@ -193,5 +197,64 @@ def test_weights_whose_checksums_are_lost_count_as_not_fetched(server: Server, p
     made = fetch("net", f"{server.url}/net.pt", None)
     made.path.with_suffix(".json").write_text(note)
 
-    assert fetched("net") is None
+    assert fetched("net", f"{server.url}/net.pt") is None
     assert fetch("net", f"{server.url}/net.pt", None) == made
+
+
+def test_an_onnx_file_is_kept_as_it_is(server: Server) -> None:
+    server.files["net.onnx"] = b"a network"
+    url = f"{server.url}/net.onnx"
+
+    made = fetch("net", url, None)
+
+    assert made == fetched("net", url)
+    assert made.path.read_bytes() == b"a network"
+    assert made.path.suffix == ".onnx"
+    assert made.sha256 == made.published_sha256 == sha256_of(made.path)
+    with pytest.raises(WeightsError, match="wanted; nothing was kept"):
+        fetch("net", url, "0" * 64)
+
+
+def external_network(folder: Path, *names: str) -> Path:
+    """Write an ONNX file with a tensor in each of the files named."""
+    tensors = []
+    for name in names:
+        values = numpy_helper.from_array(np.arange(300, dtype=np.float32), name)
+        set_external_data(values, name)
+        (folder / name).write_bytes(values.raw_data)
+        values.ClearField("raw_data")
+        values.data_location = onnx.TensorProto.EXTERNAL
+        tensors.append(values)
+    path = folder / "network.onnx"
+    path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)).SerializeToString())
+    return path
+
+
+def test_an_onnx_file_by_itself_has_its_own_checksum(tmp_path: Path) -> None:
+    for content in (b"", b"location", bytes(100)):
+        path = tmp_path / "network.onnx"
+        path.write_bytes(content)
+
+        assert sha256_of_onnx(path) == sha256_of(path)
+
+
+@pytest.mark.parametrize("names", [["a.data"], ["b.data", "a.data"], ["x" * 200]])
+def test_every_file_an_onnx_network_consists_of_counts(tmp_path: Path, names: list[str]) -> None:
+    path = external_network(tmp_path, *names)
+    whole = sha256_of_onnx(path)
+    check_sha256(path, whole)
+
+    seen = {sha256_of(path), whole}
+    for name in names:
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[:-1] + b"\1")
+        seen.add(sha256_of_onnx(path))
+        with pytest.raises(WeightsError, match="is damaged or another file"):
+            check_sha256(path, whole)
+        (tmp_path / name).write_bytes(content)
+
+    assert len(seen) == 2 + len(names)
+    assert sha256_of_onnx(path) == whole
+    (tmp_path / names[0]).unlink()
+    with pytest.raises(WeightsError, match=f"cannot read .*{names[0]}: No such file"):
+        sha256_of_onnx(path)
