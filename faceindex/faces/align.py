@@ -1,8 +1,15 @@
 """Five-landmark alignment: a similarity transform brings every face to the same place in a small square."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+
+from faceindex.faces.compiled import compiled
+
+FRAME = 2
+"""Black pixels around a picture that is sampled: one for the right and lower neighbour of one outside."""
 
 
 def similarity(landmarks: NDArray[np.float32], template: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -43,7 +50,10 @@ def align(
     for chip, whole in zip(chips, similarity(landmarks, template), strict=True):
         region, transform = _reduced(pixels, whole, size)
         if region is not None:
-            chip[...] = _sampled(region, transform, size)
+            height, width = region.shape[:2]
+            framed = np.zeros((height + 2 * FRAME, width + 2 * FRAME, 3), np.uint8)
+            framed[FRAME:-FRAME, FRAME:-FRAME] = region
+            _sample(chip, framed, transform)
     return chips
 
 
@@ -69,29 +79,46 @@ def _reduced(
     return region, moved
 
 
-def _sampled(region: NDArray[np.uint8], transform: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    index = np.arange(size)
-    x = transform[0, 0] * index + transform[0, 1] * index[:, None] + transform[0, 2]
-    y = transform[1, 0] * index + transform[1, 1] * index[:, None] + transform[1, 2]
-    left, top = np.floor(x), np.floor(y)
-    x_share = (x - left).astype(np.float32).reshape(-1, 1)
-    y_share = (y - top).astype(np.float32).reshape(-1, 1)
-    # Two black pixels all round stand for everything outside, so that no neighbour needs a check of its own.
-    height, width = region.shape[:2]
-    framed = np.zeros((height + 4, width + 4, 3), np.float32)
-    framed[2:-2, 2:-2] = region
-    pixels, stride = framed.reshape(-1, 3), width + 4
-    columns, rows = np.clip(left, -2, width).astype(np.intp) + 2, np.clip(top, -2, height).astype(np.intp) + 2
-    first = (rows * stride + columns).reshape(-1)
-    upper = _between(pixels.take(first, axis=0), pixels.take(first + 1, axis=0), x_share)
-    lower = _between(pixels.take(first + stride, axis=0), pixels.take(first + stride + 1, axis=0), x_share)
-    # Fractions are cut off, as in the chips of dlib that its network was trained on.
-    return _between(upper, lower, y_share).astype(np.uint8).reshape(size, size, 3)
+@compiled
+def _sample(chip: NDArray[np.uint8], framed: NDArray[np.uint8], transform: NDArray[np.float64]) -> None:
+    """Fill a chip from a picture with a black frame, which stands for everything outside of it."""
+    size = len(chip)
+    height, width = framed.shape[0] - 2 * FRAME, framed.shape[1] - 2 * FRAME
+    places = np.empty(size, np.uint32)
+    x_shares, y_shares = np.empty(size, np.float32), np.empty(size, np.float32)
+    for row in range(size):
+        # Two passes, because the first runs many columns at a time.
+        for column in range(size):
+            x = transform[0, 0] * column + transform[0, 1] * row + transform[0, 2]
+            y = transform[1, 0] * column + transform[1, 1] * row + transform[1, 2]
+            left, top = np.floor(x), np.floor(y)
+            x_shares[column], y_shares[column] = x - left, y - top
+            in_column = FRAME + min(max(np.int64(left), -FRAME), width)
+            in_row = FRAME + min(max(np.int64(top), -FRAME), height)
+            places[column] = 3 * (in_row * framed.shape[1] + in_column)
+        _interpolate(chip[row].reshape(-1), framed.reshape(-1), framed.shape[1], places, x_shares, y_shares)
 
 
-def _between(start: NDArray[np.float32], end: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return start + share * (end - start), which is exact where both are equal; overwrites `end`."""
-    end -= start
-    end *= share
-    end += start
-    return end
+@compiled
+def _interpolate(
+    line: NDArray[np.uint8],
+    values: NDArray[np.uint8],
+    width: int,
+    places: NDArray[np.uint32],
+    x_shares: NDArray[np.float32],
+    y_shares: NDArray[np.float32],
+) -> None:
+    # Unsigned, because signed positions might count from the end, which is checked at each one.
+    right, below = np.uint32(3), np.uint32(3 * width)
+    for column in range(len(places)):
+        for channel in range(3):
+            at = places[column] + np.uint32(channel)
+            upper = _between(values[at], values[at + right], x_shares[column])
+            lower = _between(values[at + below], values[at + below + right], x_shares[column])
+            # Fractions are cut off, as in the chips of dlib that its network was trained on.
+            line[3 * column + channel] = np.uint8(np.int32(_between(upper, lower, y_shares[column])))
+
+
+@compiled
+def _between(start: Any, end: Any, share: np.float32) -> np.float32:
+    return np.float32(start) + share * (np.float32(end) - np.float32(start))

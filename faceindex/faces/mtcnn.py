@@ -7,6 +7,7 @@ size, and the crops of a call go through R-Net and O-Net together. The arithmeti
 2.5.3, which the tests take as the oracle.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from faceindex.errors import WeightsError
 from faceindex.faces.area import SumTable
-from faceindex.faces.networks import Network, load_network
+from faceindex.faces.compiled import compiled
+from faceindex.faces.networks import Network
 from faceindex.faces.nms import nms
-from faceindex.faces.pyramid import CANVAS, CELL, STRIDE, packed_canvases, pyramid_tiles
+from faceindex.faces.openvino_network import load_network
+from faceindex.faces.pyramid import CANVAS, CELL, STRIDE, cell_count, pyramid_tiles
 from faceindex.faces.weights import load_state_dict
 from faceindex.types import Detections
 
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 """Scores from which P-, R- and O-Net accept a box, as facenet-pytorch sets them."""
+
+LOGIT = math.log(THRESHOLDS[0] / (1 - THRESHOLDS[0]))
+"""P-Net's threshold as a logarithm of odds."""
+
+MAX_LEVELS = 64
+"""More than a pyramid ever has: the levels of a picture of 40 megapixels are 23."""
 
 RNET_SIDE, ONET_SIDE = 24, 48
 """Sides of the crops R-Net and O-Net take, in pixels."""
@@ -55,55 +64,49 @@ class Mtcnn:
         pnet: of `build_pnet`.
         rnet: R-Net, of `build_crop_network`.
         onet: O-Net, of `build_crop_network`.
-        min_face_px: smallest face looked for, in pixels of the picture given to `detect`.
     """
 
     id = "mtcnn-facenet-pytorch-2.5.3"
 
-    def __init__(self, pnet: Network, rnet: Network, onet: Network, min_face_px: int) -> None:
+    def __init__(self, pnet: Network, rnet: Network, onet: Network) -> None:
         self._pnet, self._rnet, self._onet = pnet, rnet, onet
-        self._min_face_px = min_face_px
 
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Return the faces of each picture, most confident first, in its own pixels.
+    def detect(self, pictures: Sequence[NDArray[np.uint8]], smallest: Sequence[float]) -> list[Detections]:
+        """Return the faces of each picture; see `detect.Detector`.
 
-        Args:
-            images: uint8 (height, width, 3) RGB, of any sizes.
-
-        Boxes are as the networks give them and may reach over the picture's edge.
+        Smallest faces of less than 12 pixels, the side of what P-Net sees, are taken as 12.
         """
-        return [detections for group in _groups(images) for detections in self._detect_group(group)]
+        limits = [max(CELL, side) for side in smallest]
+        return [found for part in _groups(pictures) for found in self._detect_group(pictures[part], limits[part])]
 
-    def _detect_group(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        table = SumTable(images)
-        owners, boxes = self._propose(table)
+    def _detect_group(self, pictures: Sequence[NDArray[np.uint8]], smallest: Sequence[float]) -> list[Detections]:
+        table = SumTable(pictures)
+        owners, boxes = self._propose(table, tuple(smallest))
         owners, boxes = self._refine(table, owners, boxes)
         owners, boxes, scores, points = self._locate(table, owners, boxes)
-        ends = np.searchsorted(owners, np.arange(len(images) + 1))
-        parts = [slice(start, end) for start, end in pairwise(ends)]
-        return [Detections(boxes[part], points[part], scores[part]) for part in parts]
+        ends = np.searchsorted(owners, np.arange(len(pictures) + 1))
+        return [Detections(boxes[a:b], points[a:b], scores[a:b]) for a, b in pairwise(ends)]
 
-    def _propose(self, table: SumTable) -> tuple[Ints, Floats]:
+    def _propose(self, table: SumTable, smallest: tuple[float, ...]) -> tuple[Ints, Floats]:
         """P-Net over all levels: which picture each proposal is in, and its square box."""
-        rows = [np.empty((0, 9), np.float32)]
-        keys = [np.empty((0, 2), np.int64)]
-        for canvas, tiles in packed_canvases(pyramid_tiles(table, self._min_face_px)):
-            [offsets], [scores] = self._pnet(canvas[None])
-            for tile in tiles:
-                part = scores[1][tile.cells]
-                ys, xs = np.nonzero(part >= THRESHOLDS[0])
-                if len(ys):
-                    cells = np.stack([xs + tile.cell_x, ys + tile.cell_y], axis=1)
-                    score, offset = part[ys, xs, None], offsets[:, *tile.cells][:, ys, xs].T
-                    rows.append(np.concatenate([_seen_by(cells, tile.scale), score, offset], axis=1))
-                    keys.append(np.full((len(ys), 2), (tile.owner, tile.level)))
-        found, key = np.concatenate(rows), np.concatenate(keys)
-        _, levels = np.unique(key, axis=0, return_inverse=True)
-        kept = nms(found[:, :4], found[:, 4], levels, 0.5)
-        found, owners = found[kept], key[kept, 0]
-        kept = nms(found[:, :4], found[:, 4], owners, 0.7)
-        boxes, offsets = found[kept, :4], found[kept, 5:]
-        return owners[kept], _square(boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2))
+        shapes = tuple(zip(table.heights.tolist(), table.widths.tolist(), strict=True))
+        tiles = pyramid_tiles(shapes, smallest)
+        canvas = np.zeros((CANVAS, CANVAS, 3), np.float32)
+        ends = np.searchsorted(tiles["canvas"], np.arange(tiles["canvas"].max(initial=-1) + 2))
+        parts = [(np.empty(0, np.int64), np.empty((0, 2), np.float32), np.empty((0, 5), np.float32))]
+        for start, end in pairwise(ends):
+            # What an earlier canvas left between the tiles is never read.
+            table.draw(canvas, tiles[start:end])
+            [[output]] = self._pnet(canvas[None])
+            which, cells, outputs = _accepted(output, tiles[start:end], LOGIT)
+            parts.append((which + start, cells, outputs))
+        which, cells, outputs = (np.concatenate(column) for column in zip(*parts, strict=True))
+        owners, levels = tiles["owner"][which], tiles["level"][which]
+        seen, scores, offsets = _seen_by(cells, tiles["scale"][which]), outputs[:, 0], outputs[:, 1:]
+        kept = nms(seen, scores, owners * MAX_LEVELS + levels, 0.5)
+        kept = kept[nms(seen[kept], scores[kept], owners[kept], 0.7)]
+        boxes = seen[kept]
+        return owners[kept], _square(boxes + offsets[kept] * np.tile(boxes[:, 2:] - boxes[:, :2], 2))
 
     def _refine(self, table: SumTable, owners: Ints, boxes: Floats) -> tuple[Ints, Floats]:
         """R-Net: better boxes for the proposals it accepts."""
@@ -129,53 +132,55 @@ class Mtcnn:
         return owners[kept], boxes[kept], score[kept], points[kept]
 
 
-def build_mtcnn(min_face_px: int, device: str) -> Mtcnn:
-    """Load the detector.
-
-    Args:
-        min_face_px: smallest face looked for, in pixels of the picture given to `detect`.
-        device: auto, cpu or cuda.
+def build_mtcnn() -> Mtcnn:
+    """Load the detector, for the CPU.
 
     Raises:
-        ConfigError: there is no such device.
         WeightsError: facenet-pytorch is not installed as it should be.
     """
-    pnet = load_network("pnet", SHA256["pnet"], build_pnet, (1, CANVAS, CANVAS, 3), device)
+    pnet = load_network("pnet", SHA256["pnet"], build_pnet, (1, CANVAS, CANVAS, 3))
     rnet, onet = (
-        load_network(name, SHA256[name], partial(build_crop_network, name), (-1, side, side, 3), device)
+        load_network(name, SHA256[name], partial(build_crop_network, name), (-1, side, side, 3))
         for name, side in (("rnet", RNET_SIDE), ("onet", ONET_SIDE))
     )
-    return Mtcnn(pnet, rnet, onet, min_face_px)
+    return Mtcnn(pnet, rnet, onet)
 
 
 def build_pnet() -> "torch.nn.Module":
-    """Return P-Net for canvases: float32 (n, side, side, 3) of RGB from 0 to 255 or `pyramid.BLANK` in.
+    """Return P-Net for canvases: float32 (n, side, side, 3) of RGB relative to middle grey in.
 
-    Out come for each cell (n, 4, cells, cells) offsets of the box's edges in shares of its side and (n, 2, cells,
-    cells) probabilities of no face and a face.
+    Out comes for each cell, (n, 5, cells, cells): the logarithm of the odds that it sees a face, and offsets of the
+    box's edges in shares of its side.
     """
     import torch
 
     class PNet(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = _original("pnet")
+            self.net = net = _original("pnet")
+            # The logarithm of the odds is the difference of what the softmax over two classes would take.
+            self.head = torch.nn.Conv2d(32, 5, kernel_size=1)
+            state = {
+                name: torch.cat([odds[1:] - odds[:1], offsets])
+                for name, odds, offsets in (
+                    ("weight", net.conv4_1.weight, net.conv4_2.weight),
+                    ("bias", net.conv4_1.bias, net.conv4_2.bias),
+                )
+            }
+            self.head.load_state_dict(state)
 
-        def forward(self, canvas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            net, pixels = self.net, canvas.permute(0, 3, 1, 2)
-            # A 3 x 3 convolution that reaches over a level's edge has a blank pixel at its lower right. Made very
-            # small, its value never is the largest of a pooling window.
-            outside = 1e6 * pixels[:, :1, 2:, 2:].clamp(max=0)
-            x = net.prelu1(net.conv1(pixels)) + outside
-            x = net.prelu2(net.conv2(net.pool1(x)))
-            x = net.prelu3(net.conv3(x))
-            return net.conv4_2(x), net.softmax4_1(net.conv4_1(x))
+        def forward(self, canvas: torch.Tensor) -> torch.Tensor:
+            net = self.net
+            x = net.pool1(net.prelu1(net.conv1(canvas.permute(0, 3, 1, 2))))
+            x = net.prelu3(net.conv3(net.prelu2(net.conv2(x))))
+            scores: torch.Tensor = self.head(x)
+            return scores
 
     return PNet()
 
 
 def build_crop_network(name: str) -> "torch.nn.Module":
-    """Return R-Net or O-Net for crops, float32 (n, side, side, 3) of 0 to 255.
+    """Return R-Net or O-Net for crops, float32 (n, side, side, 3) of RGB relative to middle grey.
 
     Out come offsets of the box's edges (n, 4), of O-Net landmarks (n, 10), and probabilities of no face and a face
     (n, 2); offsets and landmarks in shares of the box's sides.
@@ -195,17 +200,14 @@ def build_crop_network(name: str) -> "torch.nn.Module":
 
 
 def _original(name: str) -> Any:
-    """Return facenet-pytorch's pnet, rnet or onet, changed to take pixels of 0 to 255 instead of -1 to 1."""
+    """Return facenet-pytorch's pnet, rnet or onet, changed to take pixels of -127.5 to 127.5 instead of -1 to 1."""
     import torch
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
     module = {"pnet": PNet, "rnet": RNet, "onet": ONet}[name](pretrained=False)
     module.load_state_dict(load_state_dict(weights_file(name), SHA256[name]))
-    # (x - 127.5) / 128 becomes part of the first convolution, which has no padding.
-    convolution = module.conv1
     with torch.no_grad():
-        convolution.weight /= 128
-        convolution.bias -= 127.5 * convolution.weight.sum((1, 2, 3))
+        module.conv1.weight /= 128
     return module.eval()
 
 
@@ -217,24 +219,59 @@ def weights_file(name: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / "data" / f"{name}.pt"
 
 
-def _groups(images: Sequence[NDArray[np.uint8]]) -> Iterator[Sequence[NDArray[np.uint8]]]:
-    group: list[NDArray[np.uint8]] = []
-    pixels = 0
-    for image in images:
-        size = image.shape[0] * image.shape[1]
-        if group and pixels + size > GROUP_PIXELS:
-            yield group
-            group, pixels = [], 0
-        group.append(image)
+def _groups(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[slice]:
+    start = pixels = 0
+    for position, picture in enumerate(pictures):
+        size = picture.shape[0] * picture.shape[1]
+        if position > start and pixels + size > GROUP_PIXELS:
+            yield slice(start, position)
+            start, pixels = position, 0
         pixels += size
-    if group:
-        yield group
+    if len(pictures) > start:
+        yield slice(start, len(pictures))
 
 
-def _seen_by(cells: Ints, scale: float) -> Floats:
-    """Return what cells (n, 2) of x, y of a level see of the picture, float32 (n, 4), in whole pixels."""
-    corners = (cells * STRIDE).astype(np.float32)
-    return np.concatenate([np.floor((corners + shift) / np.float32(scale)) for shift in (1, CELL)], axis=1)
+@compiled
+def _accepted(output: Floats, tiles: NDArray[Any], least: float) -> tuple[Ints, Floats, Floats]:
+    """Return the cells of a canvas with a score of at least `least`.
+
+    Args:
+        output: of P-Net, (5, cells, cells).
+        tiles: those on the canvas.
+        least: logarithm of odds.
+
+    Returns:
+        For each its tile, its x and y among the cells of its level, (n, 2), and what P-Net says of it, (n, 5).
+    """
+    count = 0
+    for fill in (False, True):  # counted first, then written
+        which, cells, outputs = (
+            np.empty(count, np.int64),
+            np.empty((count, 2), np.float32),
+            np.empty((count, 5), np.float32),
+        )
+        count = 0
+        for index in range(len(tiles)):
+            tile = tiles[index]
+            top, left = tile.y // STRIDE, tile.x // STRIDE
+            for y in range(_cells(tile.height)):
+                for x in range(_cells(tile.width)):
+                    if output[0, top + y, left + x] >= least:
+                        if fill:
+                            which[count] = index
+                            cells[count, 0], cells[count, 1] = x + tile.left // STRIDE, y + tile.top // STRIDE
+                            outputs[count] = output[:, top + y, left + x]
+                        count += 1
+    return which, cells, outputs
+
+
+_cells = compiled(cell_count)
+
+
+def _seen_by(cells: Floats, scales: NDArray[np.float64]) -> Floats:
+    """Return what cells (n, 2) of x, y of levels see of their pictures, float32 (n, 4), in whole pixels."""
+    corners, factors = cells * np.float32(STRIDE), scales.astype(np.float32)[:, None]
+    return np.concatenate([np.floor((corners + np.float32(shift)) / factors) for shift in (1, CELL)], axis=1)
 
 
 def _run(

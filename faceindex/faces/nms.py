@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from faceindex.faces.compiled import compiled
+
 TINY = np.float32(1e-9)
 """Instead of an area of zero, so that boxes without any overlap nothing."""
 
@@ -17,9 +19,6 @@ def nms(
 ) -> NDArray[np.int64]:
     """Return which boxes no better box of their group overlaps too much, in order of group, best first within each.
 
-    Every pass takes the best box left in each group and drops what it overlaps, so there are as many passes as the
-    fullest group keeps boxes.
-
     Args:
         boxes: float32 (n, 4), x0, y0, x1, y1.
         scores: float32 (n,); of equal scores the first wins, with `smaller` the last.
@@ -31,23 +30,36 @@ def nms(
     Equal scores are common in the last stage: boxes less than a pixel apart are cut out as the same crop. Which of
     them wins is as in facenet-pytorch, so that its faces are found to the fraction of a pixel.
     """
-    extra = np.float32(1 if smaller else 0)
     position = np.arange(len(scores))
     order = np.lexsort((-position if smaller else position, -scores, groups))
-    left, group = order, groups[order]
-    low, high = boxes[order, :2], boxes[order, 2:] + extra
-    area = (high[:, 0] - low[:, 0]) * (high[:, 1] - low[:, 1])
-    kept = []
-    while len(left):
-        is_best = np.concatenate([[True], group[1:] != group[:-1]])
-        best = np.flatnonzero(is_best)
-        kept.append(left[best])
-        rival = best[np.cumsum(is_best) - 1]
-        sides = np.maximum(np.minimum(high, high[rival]) - np.maximum(low, low[rival]), 0)
-        shared = sides[:, 0] * sides[:, 1]
-        whole = np.minimum(area, area[rival]) if smaller else area + area[rival] - shared
-        stands = shared / np.maximum(whole, TINY) <= threshold
-        stands[best] = False
-        left, group, low, high, area = left[stands], group[stands], low[stands], high[stands], area[stands]
-    found = np.concatenate(kept) if kept else order
-    return found[np.lexsort((-scores[found], groups[found]))]
+    stands = _greedy(boxes[order], groups[order], np.float32(threshold), np.float32(1 if smaller else 0))
+    return order[stands]
+
+
+@compiled
+def _greedy(
+    boxes: NDArray[np.float32], groups: NDArray[np.int64], threshold: np.float32, extra: np.float32
+) -> NDArray[np.bool_]:
+    """Return which boxes stand; they come in order of group, best first. `extra` is added to sides."""
+    stands = np.ones(len(boxes), np.bool_)
+    for best in range(len(boxes)):
+        if not stands[best]:
+            continue
+        left, top, right, bottom = boxes[best, 0], boxes[best, 1], boxes[best, 2] + extra, boxes[best, 3] + extra
+        area = (right - left) * (bottom - top)
+        for other in range(best + 1, len(boxes)):
+            if groups[other] != groups[best]:
+                break
+            if not stands[other]:
+                continue
+            x0, y0, x1, y1 = boxes[other, 0], boxes[other, 1], boxes[other, 2] + extra, boxes[other, 3] + extra
+            shared_width = min(right, x1) - max(left, x0)
+            shared_height = min(bottom, y1) - max(top, y0)
+            if shared_width <= 0 or shared_height <= 0:
+                continue
+            shared = shared_width * shared_height
+            own = (x1 - x0) * (y1 - y0)
+            whole = min(area, own) if extra > 0 else area + own - shared
+            if shared / max(whole, TINY) > threshold:
+                stands[other] = False
+    return stands

@@ -1,16 +1,14 @@
-"""MTCNN's image pyramids, packed: all levels of many pictures on canvases of one size.
+"""MTCNN's image pyramids, packed: where all levels of many pictures stand on canvases of one size.
 
 A network that is run on a few large pictures of one size is far quicker than on many small ones, and P-Net sees only
 12 x 12 pixels at a time, so pictures that stand side by side do not disturb one another.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from faceindex.faces.area import SumTable
 
 FACTOR = 0.709
 """From one level to the next; the paper's authors' and facenet-pytorch's value."""
@@ -22,34 +20,23 @@ CANVAS = 512
 CANVAS_CELLS = 251
 """Side of a canvas, and P-Net's cells along it: `cell_count(CANVAS)`."""
 
-BLANK = -1.0
-"""Value of the pixels of a canvas where no level is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A level of a picture's pyramid, or a part of one, and where it stands."""
-
-    owner: int
-    """Position of the picture."""
-    level: int
-    scale: float
-    """Pixels of the level for each pixel of the picture."""
-    cell_x: int
-    cell_y: int
-    """Where the tile's first cell is among the level's cells."""
-    pixels: NDArray[np.float32]
-    """float32 (height, width, 3), 0 to 255; no side is longer than a canvas."""
-    canvas: int = 0
-    x: int = 0
-    y: int = 0
-
-    @property
-    def cells(self) -> tuple[slice, slice]:
-        """Rows and columns of its cells on the canvas."""
-        top, left = self.y // STRIDE, self.x // STRIDE
-        height, width = self.pixels.shape[:2]
-        return slice(top, top + cell_count(height)), slice(left, left + cell_count(width))
+TILE = np.dtype(
+    [
+        ("owner", np.int64),  # position of the picture
+        ("level", np.int64),  # of its pyramid, 0 for the largest
+        ("scale", np.float64),  # pixels of the level for each pixel of the picture
+        ("level_height", np.int64),
+        ("level_width", np.int64),
+        ("top", np.int64),  # the part of the level that the tile shows, in its pixels
+        ("left", np.int64),
+        ("height", np.int64),
+        ("width", np.int64),
+        ("canvas", np.int64),  # where the tile stands
+        ("y", np.int64),
+        ("x", np.int64),
+    ]
+)
+"""A level of a picture's pyramid, or a part of one that is larger than a canvas."""
 
 
 def cell_count(side: int) -> int:
@@ -57,52 +44,62 @@ def cell_count(side: int) -> int:
     return max(0, (side - 1) // 2 - 4)
 
 
-def pyramid_tiles(table: SumTable, min_face_px: int) -> Iterator[Tile]:
-    """Yield the levels of each picture, cut into tiles where they are larger than a canvas.
-
-    Neighbouring tiles overlap by the 10 pixels that make their cells continue one another.
-    """
-    for owner, (height, width) in enumerate(zip(table.heights.tolist(), table.widths.tolist(), strict=True)):
-        scale = CELL / min_face_px
-        shorter = min(height, width) * scale
-        level = 0
-        while shorter >= CELL:
-            pixels = table.resized(owner, int(height * scale + 1), int(width * scale + 1))
-            for cell_y in range(0, cell_count(pixels.shape[0]), CANVAS_CELLS):
-                for cell_x in range(0, cell_count(pixels.shape[1]), CANVAS_CELLS):
-                    y, x = cell_y * STRIDE, cell_x * STRIDE
-                    yield Tile(owner, level, scale, cell_x, cell_y, pixels[y : y + CANVAS, x : x + CANVAS])
-            scale, shorter, level = scale * FACTOR, shorter * FACTOR, level + 1
-
-
-def packed_canvases(tiles: Iterator[Tile]) -> Iterator[tuple[NDArray[np.float32], list[Tile]]]:
-    """Yield canvases, float32 (CANVAS, CANVAS, 3) of RGB from 0 to 255 or `BLANK`, and the tiles on each."""
-    canvases: list[list[Tile]] = []
-    for tile in _placed(tiles):
-        if tile.canvas == len(canvases):
-            canvases.append([])
-        canvases[tile.canvas].append(tile)
-    for members in canvases:
-        canvas = np.full((CANVAS, CANVAS, 3), BLANK, np.float32)
-        for tile in members:
-            height, width = tile.pixels.shape[:2]
-            canvas[tile.y : tile.y + height, tile.x : tile.x + width] = tile.pixels
-        yield canvas, members
-
-
-def _placed(tiles: Iterator[Tile]) -> Iterator[Tile]:
-    """Yield the tiles with their places, on shelves, tallest first.
+@lru_cache(maxsize=256)  # archives hold few sizes of photos
+def pyramid_tiles(shapes: tuple[tuple[int, int], ...], smallest: tuple[float, ...]) -> NDArray[Any]:
+    """Return all levels of all pictures as `TILE` records with their places, in order of canvas; not to be changed.
 
     All stand at even coordinates, so that P-Net pools the same pixels together as in a run of their own. Cells that
-    see two tiles are never read, so tiles need no gap, but an odd side is followed by a blank pixel: the last pooling
-    window, which would be cut short at the edge of a picture, takes that in and passes over it.
+    see two tiles are never read, so tiles need no gap; an odd side is followed by one more column or row, for the last
+    pooling window. Parts of one level overlap by the 10 pixels that make their cells continue one another.
+
+    Args:
+        shapes: height and width of each picture.
+        smallest: side of the smallest face looked for in each picture, in its pixels.
     """
-    canvas = x = y = shelf = 0
-    for tile in sorted(tiles, key=lambda tile: tile.pixels.shape[0], reverse=True):
-        height, width = (side + side % 2 for side in tile.pixels.shape[:2])
-        if x + width > CANVAS:
-            x, y, shelf = 0, y + shelf, 0
-        if y + height > CANVAS:
-            canvas, x, y, shelf = canvas + 1, 0, 0, 0
-        yield replace(tile, canvas=canvas, x=x, y=y)
-        x, shelf = x + width, max(shelf, height)
+    rows = [
+        (owner, level, scale, height, width, top, left, min(CANVAS, height - top), min(CANVAS, width - left), 0, 0, 0)
+        for owner, (shape, face) in enumerate(zip(shapes, smallest, strict=True))
+        for level, scale, height, width in _levels(*shape, face)
+        for top in range(0, STRIDE * cell_count(height), STRIDE * CANVAS_CELLS)
+        for left in range(0, STRIDE * cell_count(width), STRIDE * CANVAS_CELLS)
+    ]
+    tiles = np.array(rows, TILE)
+    tiles = tiles[np.argsort(-tiles["height"], kind="stable")]
+    _place(tiles)
+    tiles = tiles[np.argsort(tiles["canvas"], kind="stable")]
+    tiles.flags.writeable = False
+    return tiles
+
+
+def _levels(height: int, width: int, smallest: float) -> list[tuple[int, float, int, int]]:
+    """Return the levels of a pyramid: number, scale, height and width."""
+    levels: list[tuple[int, float, int, int]] = []
+    scale = CELL / smallest
+    shorter = min(height, width) * scale
+    while shorter >= CELL:
+        levels.append((len(levels), scale, int(height * scale + 1), int(width * scale + 1)))
+        scale, shorter = scale * FACTOR, shorter * FACTOR
+    return levels
+
+
+def _place(tiles: NDArray[Any]) -> None:
+    """Put tiles, tallest first, each on the first shelf with room, on a new shelf on the first canvas with room else.
+
+    First fit by decreasing height (Coffman et al., SIAM J. Comput. 9(4), 1980).
+    """
+    shelves: list[tuple[int, int]] = []  # canvas and top
+    shelf_ends: list[int] = []
+    canvas_ends: list[int] = []
+    for tile in tiles:
+        height, width = (int(side + side % 2) for side in (tile["height"], tile["width"]))
+        shelf = next((i for i, end in enumerate(shelf_ends) if end + width <= CANVAS), len(shelves))
+        if shelf == len(shelves):
+            canvas = next((i for i, end in enumerate(canvas_ends) if end + height <= CANVAS), len(canvas_ends))
+            if canvas == len(canvas_ends):
+                canvas_ends.append(0)
+            shelves.append((canvas, canvas_ends[canvas]))
+            shelf_ends.append(0)
+            canvas_ends[canvas] += height
+        tile["canvas"], tile["y"] = shelves[shelf]
+        tile["x"] = shelf_ends[shelf]
+        shelf_ends[shelf] += width

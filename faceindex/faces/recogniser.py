@@ -10,11 +10,14 @@ import numpy as np
 
 from faceindex.clock import Clock
 from faceindex.config import Settings
-from faceindex.faces.detect import Detector, detect_in
+from faceindex.errors import ItemError
+from faceindex.faces.chips import Chips, Cutter
+from faceindex.faces.detect import Detector, FaceSizes, detect_in
 from faceindex.faces.embed import Embedder
-from faceindex.faces.models import build_detector, build_embedder
+from faceindex.faces.loading import build_detector, build_embedder
 from faceindex.faces.quality import quality
-from faceindex.types import Image, PhotoFaces
+from faceindex.faces.turned import AllTurns
+from faceindex.types import Detections, Image, PhotoFaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +26,17 @@ class Recogniser:
 
     detector: Detector
     embedder: Embedder
-    detect_side_px: int
+    sizes: FaceSizes = field(default_factory=FaceSizes)
     clock: Clock = field(default_factory=Clock)
 
     @classmethod
     def load(cls, settings: Settings, device: str = "auto", weights: str | None = None) -> "Recogniser":
         """Load detector and embedder; `device` is auto, cpu or cuda, `weights` a file for models without any."""
+        detector = build_detector(settings.detector, device)
         return cls(
-            build_detector(settings.detector, min_face_px=settings.min_face_px, device=device),
+            AllTurns(detector) if settings.turned else detector,
             build_embedder(settings.embedder, mirror=settings.mirror, device=device, weights=weights),
-            settings.detect_side_px,
+            FaceSizes.of(settings),
         )
 
     def faces(self, images: Sequence[Image]) -> list[PhotoFaces]:
@@ -40,13 +44,36 @@ class Recogniser:
         if not images:
             return []
         with self.clock.stage("detect"):
-            found = detect_in(images, self.detector, self.detect_side_px)
-        pairs = list(zip(images, found, strict=True))
+            found = detect_in(images, self.detector, self.sizes)
+        cutter = self.embedder.cutter
         with self.clock.stage("align"):
-            chips = [self.embedder.chips(image.pixels, detections) for image, detections in pairs]
-            qualities = [quality(part, detections) for part, detections in zip(chips, found, strict=True)]
+            parts = [chips_of(image, faces, cutter) for image, faces in zip(images, found, strict=True)]
+            chips = np.concatenate(parts)
+            qualities = quality(chips, Detections.joined(found))
         with self.clock.stage("embed"):
-            vectors = self.embedder.embed(np.concatenate(chips))
-        ends = np.cumsum([len(part) for part in chips])[:-1]
-        parts = zip(found, qualities, np.split(vectors, ends), strict=True)
-        return [PhotoFaces(detections, judged, embedded) for detections, judged, embedded in parts]
+            vectors = self.embedder.embed(chips)
+        ends = np.cumsum([len(part) for part in parts])[:-1]
+        rows = zip(found, np.split(qualities, ends), np.split(vectors, ends), strict=True)
+        return [PhotoFaces(*row) for row in rows]
+
+
+def chips_of(image: Image, detections: Detections, cutter: Cutter) -> Chips:
+    """Cut the faces of a photo, those that a reduced copy would show too small out of the photo in full.
+
+    Args:
+        image: the photo.
+        detections: its faces, in pixels of the photo in full.
+        cutter: how they are cut.
+    """
+    height, width = image.pixels.shape[:2]
+    shown = detections.scaled(width / image.width, height / image.height)
+    if image.whole is None or not (enlarged := cutter.magnification(shown) > 1).any():
+        return cutter.cut(image.pixels, shown)
+    try:
+        whole = image.whole.decode()
+    except ItemError:  # a good thumbnail of a broken picture; its faces are better than none
+        return cutter.cut(image.pixels, shown)
+    chips = np.empty((len(detections), cutter.size, cutter.size, 3), np.uint8)
+    chips[~enlarged] = cutter.cut(image.pixels, shown.chosen(~enlarged))
+    chips[enlarged] = cutter.cut(whole, detections.chosen(enlarged))
+    return chips

@@ -164,3 +164,18 @@ def test_similarity_is_the_least_squares_solution() -> None:
         equations = np.vstack([np.column_stack([x, -y, ones, zeros]), np.column_stack([y, x, zeros, ones])])
         (a, b, s, t), *_ = np.linalg.lstsq(equations, face.T.ravel(), rcond=None)
         np.testing.assert_allclose(solution, [[a, -b, s], [b, a, t]], rtol=1e-9, atol=1e-9)
+
+
+def test_landmarks_that_fall_on_one_point_give_the_colour_there() -> None:
+    pixels = noise(50, 60)
+
+    [chip] = align(pixels, np.full((1, 5, 2), (20, 30), np.float32), TEMPLATE, SIZE)
+
+    assert np.all(chip == pixels[30, 20])
+
+
+@pytest.mark.parametrize("distance", [1e5, 1e9, 3e18])
+def test_a_face_however_far_outside_the_photo_is_black(distance: float) -> None:
+    chips = align(np.full((80, 90, 3), 255, np.uint8), landmarks(transform(1, 0, distance, -distance)), TEMPLATE, SIZE)
+
+    assert not chips.any()

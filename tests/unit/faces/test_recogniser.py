@@ -1,12 +1,17 @@
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from faceindex.arrays import l2_normalize
-from faceindex.faces.recogniser import Recogniser
-from faceindex.types import Detections, Image, ModelId
+from faceindex.errors import ItemError
+from faceindex.faces.chips import Aligned, Boxed, Cutter
+from faceindex.faces.recogniser import Recogniser, chips_of
+from faceindex.types import Detections, Image, ModelId, PhotoState, Whole
+
+Pixels = NDArray[np.uint8]
 
 
 class SquareDetector:
@@ -14,8 +19,8 @@ class SquareDetector:
 
     id = "squares"
 
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        return [self.faces(int(image[0, 0, 0])) for image in images]
+    def detect(self, pictures: Sequence[Pixels], smallest: Sequence[float]) -> list[Detections]:
+        return [self.faces(int(picture[0, 0, 0])) for picture in pictures]
 
     def faces(self, count: int) -> Detections:
         left = 10 * np.arange(count, dtype=np.float32)
@@ -23,22 +28,33 @@ class SquareDetector:
         return Detections(boxes, np.repeat(boxes[:, None, :2], 5, axis=1), np.full(count, 0.9, np.float32))
 
 
-class PlaceEmbedder:
-    """The embedding of a face is where it is and how tall its picture is; counts its calls."""
+@dataclass(frozen=True)
+class PlaceCutter:
+    """A chip tells where the face is and how tall its picture is."""
 
-    model = ModelId("place@0")
-    dimension = 2
+    size: int = 20
 
-    def __init__(self) -> None:
-        self.call_count = 0
-
-    def chips(self, pixels: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
+    def cut(self, pixels: Pixels, detections: Detections) -> Pixels:
         chips = np.zeros((len(detections), 20, 20, 3), np.uint8)
         chips[:, 0, 0, 0] = detections.boxes[:, 0] + 1
         chips[:, 0, 0, 1] = len(pixels)
         return chips
 
-    def embed(self, chips: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def magnification(self, detections: Detections) -> NDArray[np.float64]:
+        return np.ones(len(detections))
+
+
+class PlaceEmbedder:
+    """The embedding of a face is where it is and how tall its picture is; counts its calls."""
+
+    model = ModelId("place@0")
+    dimension = 2
+    cutter: Cutter = PlaceCutter()
+
+    def __init__(self) -> None:
+        self.call_count = 0
+
+    def embed(self, chips: Pixels) -> NDArray[np.float32]:
         self.call_count += 1
         return l2_normalize(chips[:, 0, 0, :2].astype(np.float32)) if len(chips) else np.empty((0, 2), np.float32)
 
@@ -50,7 +66,7 @@ def photo(face_count: int, height: int) -> Image:
 
 @pytest.fixture
 def recogniser() -> Recogniser:
-    return Recogniser(SquareDetector(), PlaceEmbedder(), 1280)
+    return Recogniser(SquareDetector(), PlaceEmbedder())
 
 
 def test_every_photo_gets_its_own_faces(recogniser: Recogniser) -> None:
@@ -94,6 +110,93 @@ def test_the_clock_is_given_the_stages(recogniser: Recogniser) -> None:
 
 def test_recognisers_do_not_share_a_clock() -> None:
     assert (
-        Recogniser(SquareDetector(), PlaceEmbedder(), 1280).clock
-        is not Recogniser(SquareDetector(), PlaceEmbedder(), 1280).clock
+        Recogniser(SquareDetector(), PlaceEmbedder()).clock is not Recogniser(SquareDetector(), PlaceEmbedder()).clock
     )
+
+
+TEMPLATE = np.array([[15.0, 17.0], [33.0, 17.0], [24.0, 27.0], [17.0, 36.0], [31.0, 36.0]])
+CUTTERS: list[Cutter] = [Aligned(48, TEMPLATE), Boxed(48)]
+
+
+class Decoder:
+    """Gives the photo in full, or fails, and counts how often it was asked."""
+
+    def __init__(self, pixels: Pixels | ItemError) -> None:
+        self.pixels = pixels
+        self.count = 0
+
+    def __call__(self) -> Pixels:
+        self.count += 1
+        if isinstance(self.pixels, ItemError):
+            raise self.pixels
+        return self.pixels
+
+
+FULL = np.random.default_rng(0).integers(0, 256, (600, 900, 3), np.uint8)
+COPY = np.random.default_rng(1).integers(0, 256, (200, 300, 3), np.uint8)
+"""A third of the size, and of other colours, so that chips tell what they were cut from."""
+
+
+def faces_of_sides(*sides: float) -> Detections:
+    """Return upright faces of these box sides, in pixels of the photo in full."""
+    corners = np.stack([100 + 7 * np.arange(len(sides)), 50 + 5 * np.arange(len(sides))], axis=1)
+    boxes = np.concatenate([corners, corners + np.array(sides)[:, None]], axis=1)
+    landmarks = boxes[:, None, :2] + TEMPLATE * (np.array(sides) / 48)[:, None, None]
+    return Detections(boxes.astype(np.float32), landmarks.astype(np.float32), np.full(len(sides), 0.9, np.float32))
+
+
+def reduced(decoder: Decoder) -> Image:
+    return Image(bytes(16), b"/photo.jpg", COPY, "JPEG", whole=Whole(900, 600, decoder))
+
+
+@pytest.mark.parametrize("cutter", CUTTERS)
+def test_only_faces_that_the_copy_would_enlarge_are_cut_from_the_photo_in_full(cutter: Cutter) -> None:
+    # Chips are 48 pixels; in the copy these faces have 49, 15, 47, 90 and 7 pixels.
+    faces, decoder = faces_of_sides(147, 45, 141, 270, 21), Decoder(FULL)
+    from_copy, from_full = cutter.cut(COPY, faces.scaled(1 / 3, 1 / 3)), cutter.cut(FULL, faces)
+
+    chips = chips_of(reduced(decoder), faces, cutter)
+
+    for position, expected in enumerate([from_copy, from_full, from_full, from_copy, from_full]):
+        np.testing.assert_array_equal(chips[position], expected[position])
+    assert decoder.count == 1
+
+
+@pytest.mark.parametrize("cutter", CUTTERS)
+@pytest.mark.parametrize("sides", [(), (150,), (150, 300, 180)])
+def test_a_photo_whose_copy_shows_all_faces_well_is_not_decoded_again(cutter: Cutter, sides: tuple[float, ...]) -> None:
+    faces, decoder = faces_of_sides(*sides), Decoder(FULL)
+
+    chips = chips_of(reduced(decoder), faces, cutter)
+
+    np.testing.assert_array_equal(chips, cutter.cut(COPY, faces.scaled(1 / 3, 1 / 3)))
+    assert decoder.count == 0
+
+
+@pytest.mark.parametrize("cutter", CUTTERS)
+def test_a_photo_that_is_broken_behind_its_copy_shows_the_faces_of_the_copy(cutter: Cutter) -> None:
+    faces, decoder = faces_of_sides(45, 200), Decoder(ItemError(PhotoState.TRUNCATED, "cut short"))
+
+    chips = chips_of(reduced(decoder), faces, cutter)
+
+    np.testing.assert_array_equal(chips, cutter.cut(COPY, faces.scaled(1 / 3, 1 / 3)))
+    assert decoder.count == 1
+
+
+@pytest.mark.parametrize("cutter", CUTTERS)
+def test_a_photo_without_a_copy_is_cut_as_it_is(cutter: Cutter) -> None:
+    faces = faces_of_sides(20, 50, 300)
+
+    chips = chips_of(Image(bytes(16), b"/photo.jpg", FULL, "JPEG"), faces, cutter)
+
+    np.testing.assert_array_equal(chips, cutter.cut(FULL, faces))
+
+
+def test_other_errors_of_decoding_are_not_hidden() -> None:
+    def fail() -> Pixels:
+        raise KeyError("a defect")
+
+    image = Image(bytes(16), b"/photo.jpg", COPY, "JPEG", whole=Whole(900, 600, fail))
+
+    with pytest.raises(KeyError, match="a defect"):
+        chips_of(image, faces_of_sides(30), CUTTERS[0])
