@@ -19,18 +19,24 @@ class Settings:
     mirror: bool = True
     """Average the embedding of each face with that of its mirror image: LFW 98.85 -> 99.13 %."""
     min_face_px: int = 20
-    """Smallest face looked for, in pixels of the picture the detector sees."""
+    """Smallest face looked for, in pixels of the photo, or of one reduced to `detect_side_px` if it is larger."""
+    min_face_share: float = 0.0
+    """Smallest face looked for, as a share of the photo's short side; the larger of the two counts."""
     detect_side_px: int = 1280
-    """Larger photos are reduced to this long side for detection only; crops come from the full picture."""
+    """Long side in pixels beyond which a larger photo shows the detector no smaller faces."""
+    turned: bool = False
+    """Look for faces in photos turned by 90, 180 and 270 degrees too."""
     max_megapixels: int = 120
     """Photos larger than this by their header are not decoded."""
     crops: bool = True
     """Keep a small JPEG of each face for labelling pages."""
-    batch_photos: int = 64
+    batch_photos: int = 128
     batch_megabytes: int = 128
     """A batch ends at this many photos or bytes of files, whichever comes first."""
     index: str = "auto"
     """"auto", "exact" or a FAISS factory string."""
+    min_quality: float = 0.5
+    """Faces below it are marked as of low quality, and kept: comparisons of theirs rather fail than succeed."""
     photo_timeout_s: float = 20.0
     """Time a photo may take to decode."""
     weights: str = ""
@@ -42,6 +48,10 @@ class Settings:
         for name, low in (("min_face_px", 12), ("detect_side_px", 64), ("max_megapixels", 1), ("batch_photos", 1)):
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not 0 <= self.min_face_share < 1:
+            raise ConfigError(f"min_face_share must be from 0 to below 1, got {self.min_face_share}")
+        if not 0 <= self.min_quality <= 1:
+            raise ConfigError(f"min_quality must be from 0 to 1, got {self.min_quality}")
         if self.photo_timeout_s <= 0:
             raise ConfigError(f"photo_timeout_s must be positive, got {self.photo_timeout_s}")
 
@@ -50,7 +60,9 @@ class Settings:
         "embedder",
         "mirror",
         "min_face_px",
+        "min_face_share",
         "detect_side_px",
+        "turned",
         "max_megapixels",
         "crops",
     )

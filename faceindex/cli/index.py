@@ -4,12 +4,24 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from faceindex.cli.options import catalog_option, console, counted, device_option, json_option, print_json, printable
+from faceindex.cli.options import (
+    Bytes,
+    FaceSide,
+    catalog_option,
+    console,
+    counted,
+    device_option,
+    json_option,
+    print_json,
+    printable,
+)
 
 if TYPE_CHECKING:
     from faceindex.pipeline.report import RunReport
 
 SHOWN_QUARANTINED = 20
+LEAST_SHARE = 0.01
+"""Stages that took less of the time are not named."""
 
 
 @click.command()
@@ -17,6 +29,22 @@ SHOWN_QUARANTINED = 20
 @catalog_option
 @click.option("--workers", type=click.IntRange(min=0), help="Processes to use; default: one for each core. 0: none.")
 @click.option("--scheduler", metavar="ADDR", help="Use the Dask cluster at this address, such as tcp://host:8786.")
+@click.option(
+    "--memory", type=Bytes(), default="2GiB", show_default=True, help="For decoded photos; the networks come on top."
+)
+@click.option(
+    "--min-face",
+    type=FaceSide(),
+    metavar="SIZE",
+    help="Smallest face looked for, of a new catalog: pixels (40), or a share of the photo's short side (4%). Default: "
+    "20 pixels of a photo reduced to a long side of 1280.",
+)
+@click.option("--thorough", is_flag=True, help="Smaller faces and turned pictures too, of a new catalog; slower.")
+@click.option(
+    "--detector",
+    metavar="NAME",
+    help="Detector of a new catalog: mtcnn, or onnx:FILE for YuNet, SCRFD, Ultra-Light or BlazeFace.",
+)
 @click.option("--model", metavar="NAME", help="Embedder of a new catalog; see `faceindex models list`.")
 @click.option("--weights", metavar="FILE", help="File with the embedder's weights, for a new catalog.")
 @click.option(
@@ -34,6 +62,10 @@ def index(
     catalog: str,
     workers: int | None,
     scheduler: str | None,
+    memory: int,
+    min_face: float | None,
+    thorough: bool,
+    detector: str | None,
     model: str | None,
     weights: str | None,
     factory: str | None,
@@ -56,7 +88,12 @@ def index(
     options = IndexOptions(
         workers=workers,
         scheduler=scheduler,
+        memory_bytes=memory,
+        min_face_px=int(min_face) if min_face and min_face >= 1 else None,
+        min_face_share=min_face if min_face and min_face < 1 else None,
+        thorough=thorough,
         device=device,
+        detector=detector,
         model=model,
         weights=weights,
         index=factory,
@@ -90,6 +127,8 @@ def _show(report: "RunReport", catalog: str) -> None:
     )
     out.print(f"the catalog now holds {counted(sum(report.photos.values()), 'photo')} ({states})")
     out.print(f"and {counted(report.faces, 'face')} in generation {report.generation}")
+    if report.queue_fill is not None:
+        out.print(f"[dim]{_where_time_went(report)}[/]")
     if report.ignored:
         out.print(f"[dim]{counted(report.ignored, 'other file')} passed over[/]")
     for problem in report.problems[:SHOWN_QUARANTINED]:
@@ -102,3 +141,13 @@ def _show(report: "RunReport", catalog: str) -> None:
             rest = len(report.quarantined) - SHOWN_QUARANTINED
             out.print(f"  and {rest:,} more in {printable(report.path)}")
     out.print(f"\nsearch it with: faceindex search QUERY.jpg -c {printable(catalog)}")
+
+
+def _where_time_went(report: "RunReport") -> str:
+    """Tell what the processes did, and whether the networks or the reading of photos set the pace."""
+    seconds = dict(report.clock.seconds)
+    seconds.pop("wait", None)
+    whole = sum(seconds.values()) or 1.0
+    parts = sorted(seconds.items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{name} {value / whole:.0%}" for name, value in parts if value / whole >= LEAST_SHARE)
+    return f"time went to {shares}; decoded photos were at hand for {report.queue_fill:.0%} of it"

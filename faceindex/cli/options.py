@@ -1,6 +1,7 @@
 """Options and output that several commands share."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,51 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 UNWRAPPED = 10_000
 """Columns of output that goes to a file or a pipe: wide enough for any path."""
 
+LEAST_MEMORY = 64 * 2**20
+"""Enough for one photo of 4 megapixels at a time in each of two processes."""
+
+LEAST_FACE_PX = 12
+"""Side of what MTCNN's first network sees."""
+
 DEVICES = ("auto", "cpu", "cuda")
+
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes, such as 500MB, 2GiB or 2G."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt]?i?)b?", value.strip().lower())
+        if not match or match[2] not in UNITS:
+            self.fail(f"must be a size such as 500MB or 2GiB, got {value!r}", param, ctx)
+        size = int(float(match[1]) * UNITS[match[2]])
+        if size < LEAST_MEMORY:
+            self.fail(f"must be at least {LEAST_MEMORY // 2**20} MiB, got {value!r}", param, ctx)
+        return size
+
+
+class FaceSide(click.ParamType[float]):
+    """A number of pixels, such as 40 or 40px, given as at least 1; or a share such as 4%, given as less than 1."""
+
+    name = "size"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(px|%|)", value.strip().lower())
+        side = float(match[1]) / (100 if match[2] == "%" else 1) if match else 0.0
+        if match and match[2] == "%" and 0 < side < 1:
+            return side
+        if not match or match[2] == "%" or side < LEAST_FACE_PX or side != int(side):
+            wanted = f"whole pixels from {LEAST_FACE_PX} on (40) or a share of the photo's short side (4%)"
+            self.fail(f"must be {wanted}, got {value!r}", param, ctx)
+        return side
 
 
 def catalog_option(command: Command) -> Command:

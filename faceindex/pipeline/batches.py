@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from blake3 import blake3
 
 from faceindex.config import Settings
+from faceindex.faces import quality
 from faceindex.types import DONE_STATES, ModelId, PhotoRef, PhotoState
 
 MEGABYTE = 1_000_000
@@ -48,7 +49,7 @@ def settings_digest(settings: Settings, detector_id: str, model: ModelId) -> str
     hasher = blake3()
     for name, value in sorted(settings.data_settings().items()):
         hasher.update(f"{name}={value!r}\n".encode())
-    hasher.update(f"{detector_id}\n{model}\n".encode())
+    hasher.update(f"{detector_id}\n{model}\nquality {quality.VERSION}\n".encode())
     return hasher.hexdigest()[:16]
 
 

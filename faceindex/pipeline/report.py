@@ -61,6 +61,13 @@ class RunReport:
                 photo = result.ref.path.decode("utf-8", "replace")
                 self.quarantined.append({"photo": photo, "state": str(result.state), "detail": result.detail})
 
+    @property
+    def queue_fill(self) -> float | None:
+        """Share of the time for which decoded photos were at hand, so that the networks did not wait; None without."""
+        seconds = self.clock.seconds
+        busy = sum(value for name, value in seconds.items() if name not in ("read", "decode", "wait"))
+        return busy / (busy + seconds["wait"]) if busy and "wait" in seconds else None
+
     def of_crawl(self, crawled: CrawlReport) -> None:
         """Take over what the crawl passed over."""
         self.ignored = sum(crawled.ignored_files.values())
@@ -91,4 +98,5 @@ class RunReport:
             "ignored": self.ignored,
             "unlisted": self.problems,
             "stage_seconds": {name: round(value, 3) for name, value in self.clock.seconds.items()},
+            "queue_fill": None if self.queue_fill is None else round(self.queue_fill, 3),
         }

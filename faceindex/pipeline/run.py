@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, takewhile
+from typing import Any
 
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.checksums import entry_of
@@ -19,17 +20,19 @@ from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
 from faceindex.catalog.upkeep import collect
 from faceindex.config import Settings
-from faceindex.errors import CatalogError, InterruptedRunError, ModelMismatchError, NothingFoundError
+from faceindex.errors import CatalogError, ConfigError, InterruptedRunError, ModelMismatchError, NothingFoundError
+from faceindex.faces.loading import settled_detector, settled_embedder
 from faceindex.faces.models import find
 from faceindex.gallery.recipe import EXACT, faces_needed, outdated
 from faceindex.images.crawl import CrawlReport, crawl
 from faceindex.images.remote import protocol_of
 from faceindex.machine import core_count
 from faceindex.pipeline.batches import Batch, Changes, Known, compare, is_under, make_batches, settings_digest
+from faceindex.pipeline.memory import DEFAULT_BYTES
 from faceindex.pipeline.plans import Plan, new_run, unfinished_plans, write_plan
 from faceindex.pipeline.publish import known_photos, publish_gallery, publish_plan
 from faceindex.pipeline.report import RunReport
-from faceindex.pipeline.worker import BatchWorker, Job, Receipt
+from faceindex.pipeline.worker import Job, Receipt, run_here
 from faceindex.types import PhotoRef
 
 GONE_SHARE = 0.2
@@ -45,7 +48,14 @@ class IndexOptions:
     workers: int | None = None
     """Processes on this machine; None for one a core, 0 for none but this one."""
     scheduler: str | None = None
+    memory_bytes: int = DEFAULT_BYTES
+    """Decoded photos held at once, by all processes of this machine together; by each worker of a `scheduler`."""
+    min_face_px: int | None = None
+    min_face_share: float | None = None
+    thorough: bool = False
+    """Small faces and turned pictures too."""
     device: str = "auto"
+    detector: str | None = None
     model: str | None = None
     weights: str | None = None
     index: str | None = None
@@ -193,16 +203,22 @@ class _Run:
     def _adopt(self, roots: Sequence[str]) -> None:
         """Take over what this run's options change in the settings, and refuse what cannot change."""
         settings = self.catalog.settings
-        if self.options.model not in (None, settings.embedder):
+        if self.options.model and settled_embedder(self.options.model) != settings.embedder:
             raise ModelMismatchError(
                 f"{self.catalog.root} holds embeddings of {settings.embedder}, {self.options.model} asked for; "
                 f"index the photos into another catalog with -c"
             )
+        for name, wanted in _detection(self.options).items():
+            if getattr(settings, name) != wanted:
+                raise ConfigError(
+                    f"{self.catalog.root} was made with {name} = {getattr(settings, name)}, {wanted} asked for; "
+                    f"index the photos into another catalog with -c"
+                )
         adopted = replace(
             settings,
             roots=tuple(dict.fromkeys([*settings.roots, *roots])),
             index=self.options.index or settings.index,
-            weights=self.options.weights or settings.weights,
+            weights=_absolute(self.options.weights) if self.options.weights else settings.weights,
         )
         if adopted != settings:
             self.catalog = self.catalog.with_settings(adopted)
@@ -211,7 +227,7 @@ class _Run:
         return outdated(served.recipe, served.face_count, served.dimension, self.catalog.settings.index)
 
     def _digest(self) -> str:
-        from faceindex.faces.models import detector_id, embedder_id
+        from faceindex.faces.loading import detector_id, embedder_id
 
         settings = self.catalog.settings
         model = embedder_id(settings.embedder, mirror=settings.mirror, weights=settings.weights or None)
@@ -251,28 +267,45 @@ class _Run:
     def _receipts(self, batches: Sequence[Batch]) -> Iterator[Receipt]:
         if not batches:
             return
-        job = Job(self.catalog.root, self.options.device, self.catalog.settings.weights or None)
-        if self.options.workers == 0 and not self.options.scheduler:
-            worker = BatchWorker(job)
-            for batch in batches:
-                if self.signal_number:
-                    return
-                yield worker.run(batch, {})
+        job = Job(
+            self.catalog.root, self.options.device, self.catalog.settings.weights or None, self.options.memory_bytes
+        )
+        workers = default_workers(self.options.device) if self.options.workers is None else self.options.workers
+        if workers == 0 and not self.options.scheduler:
+            yield from run_here(takewhile(lambda _: not self.signal_number, batches), job)
             return
         from faceindex.pipeline.cluster import run_on_cluster
 
+        workers = min(workers, len(batches))
         yield from run_on_cluster(
             batches,
-            replace(job, guard=True),
-            workers=min(self.options.workers or default_workers(self.options.device), len(batches)),
+            replace(job, guard=True, processes=1 if self.options.scheduler else workers),
+            workers=workers,
             scheduler=self.options.scheduler,
             stopping=lambda: bool(self.signal_number),
         )
 
 
 def _first_settings(options: IndexOptions) -> Settings:
-    chosen = {"embedder": options.model, "weights": options.weights, "index": options.index}
-    return replace(Settings(), **{name: value for name, value in chosen.items() if value})  # type: ignore[arg-type]
+    chosen = {
+        "embedder": settled_embedder(options.model) if options.model else None,
+        "weights": _absolute(options.weights) if options.weights else None,
+        "index": options.index,
+    }
+    chosen = {name: value for name, value in chosen.items() if value}
+    return replace(Settings(), **chosen, **_detection(options))  # type: ignore[arg-type]
+
+
+THOROUGH = {"min_face_px": 12, "detect_side_px": 2560, "turned": True}
+"""Faces of a third of the size in large photos, and those in pictures that lie on a side or stand on their head."""
+
+
+def _detection(options: IndexOptions) -> dict[str, Any]:
+    """Return the settings of detection that the options ask for."""
+    detector = settled_detector(options.detector) if options.detector else None
+    stated = {"detector": detector, "min_face_px": options.min_face_px, "min_face_share": options.min_face_share}
+    given = {name: value for name, value in stated.items() if value is not None}
+    return {**(THOROUGH if options.thorough else {}), **given}
 
 
 def _require_factory(index: str | None, embedder: str) -> None:
@@ -283,10 +316,10 @@ def _require_factory(index: str | None, embedder: str) -> None:
 
 
 def default_workers(device: str) -> int:
-    """Return how many processes to start: one a core, or one for a GPU."""
+    """Return how many processes to start: one a core; for a GPU none, this one feeds it."""
     from faceindex.faces.networks import resolve_device
 
-    return 1 if resolve_device(device) == "cuda" else core_count()
+    return 0 if resolve_device(device) == "cuda" else core_count()
 
 
 def _absolute(root: str) -> str:

@@ -7,17 +7,24 @@ were made.
 import faulthandler
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.layout import crops_path, faces_path, photos_path
 from faceindex.catalog.parquet import write_table
 from faceindex.errors import ItemError
+from faceindex.faces.cache import cache_folder
+from faceindex.faces.networks import resolve_device
 from faceindex.faces.recogniser import Recogniser
+from faceindex.images.decode import decode
+from faceindex.machine import core_count
 from faceindex.pipeline.batches import Batch
+from faceindex.pipeline.decoders import Decoded, Decoders
 from faceindex.pipeline.known import KnownPhotos
+from faceindex.pipeline.memory import DEFAULT_BYTES, Memory
 from faceindex.pipeline.stages import process_photos
 from faceindex.tables import faces_tables, photos_table
 from faceindex.types import DONE_STATES, FileEntry, PhotoRef, PhotoResult
@@ -36,6 +43,10 @@ class Job:
     """Folder or URL."""
     device: str = "auto"
     weights: str | None = None
+    memory_bytes: int = DEFAULT_BYTES
+    """What all processes of a machine may hold of decoded photos."""
+    processes: int = 1
+    """How many there are on a machine."""
     guard: bool = False
     """End the process when one photo stalls it; only for processes that somebody starts again."""
 
@@ -65,13 +76,21 @@ class BatchWorker:
         self.settings = self.catalog.settings
         self.recogniser = Recogniser.load(self.settings, job.device, job.weights)
         self.known = KnownPhotos(self.catalog)
+        self.memory = Memory(job.memory_bytes, job.processes, _turns() if job.processes > 1 else None)
 
-    def run(self, batch: Batch, excluded: Mapping[int, ItemError]) -> Receipt:
-        """Process a batch and write its files; `photos` comes last, because it marks the batch as done."""
-        self.recogniser.clock.seconds.clear()
-        results = self._process(batch.photos, excluded)
+    def run(self, batch: Batch, excluded: Mapping[int, ItemError], decoded: Iterator[Decoded] | None = None) -> Receipt:
+        """Process a batch and write its files; `photos` comes last, because it marks the batch as done.
+
+        Args:
+            batch: the photos.
+            excluded: by position, photos that must not be touched, and why.
+            decoded: the photos as other processes decode them; by default this one does.
+        """
+        clock = self.recogniser.clock
+        clock.seconds.clear()
+        results = self._process(batch.photos, excluded, decoded)
         embedder = self.recogniser.embedder
-        with self.recogniser.clock.stage("write"):
+        with clock.stage("write"):
             faces, crops = faces_tables(results, embedder.dimension, embedder.model)
             files = self.catalog.files
             crops_entry = write_table(files, crops_path(batch.batch_id), crops)
@@ -83,14 +102,16 @@ class BatchWorker:
             (photos_entry, faces_entry, crops_entry),
             states,
             len(faces),
-            dict(self.recogniser.clock.seconds),
+            dict(clock.seconds),
         )
 
     def probe(self, photos: Sequence[PhotoRef]) -> None:
         """Process photos and write nothing: shows whether they kill the process."""
         self._process(photos, {})
 
-    def _process(self, photos: Sequence[PhotoRef], excluded: Mapping[int, ItemError]) -> list[PhotoResult]:
+    def _process(
+        self, photos: Sequence[PhotoRef], excluded: Mapping[int, ItemError], decoded: Iterator[Decoded] | None = None
+    ) -> list[PhotoResult]:
         try:
             return process_photos(
                 photos,
@@ -98,7 +119,9 @@ class BatchWorker:
                 self.settings,
                 known=self.known.result_of,
                 excluded=excluded,
+                memory=self.memory,
                 on_photo=self._arm_watchdog,
+                decoded=decoded,
             )
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -110,6 +133,39 @@ class BatchWorker:
             faulthandler.dump_traceback_later(
                 WATCHDOG_FACTOR * self.settings.photo_timeout_s + WATCHDOG_BATCH_S, exit=True, file=_nowhere()
             )
+
+
+def run_here(batches: Iterable[Batch], job: Job) -> Iterator[Receipt]:
+    """Yield the receipts of batches that this process does, one after another.
+
+    On a GPU other processes decode, one batch ahead: a GPU finds faces faster than a core decodes photos.
+    """
+    worker = BatchWorker(job)
+    if resolve_device(job.device) == "cpu":
+        for batch in batches:
+            yield worker.run(batch, {})
+        return
+    settings = worker.settings
+    decoding = partial(decode, max_megapixels=settings.max_megapixels, side=settings.detect_side_px)
+    with Decoders(
+        decoding, processes=core_count(), limit_s=settings.photo_timeout_s, memory_bytes=job.memory_bytes // 2
+    ) as decoders:
+        started = ((batch, decoders.decode(batch.photos)) for batch in batches)
+        current = next(started, None)
+        while current is not None:
+            following = next(started, None)
+            batch, decoded = current
+            yield worker.run(batch, {}, decoded)
+            current = following
+
+
+def _turns() -> Path | None:
+    """Return the file by which processes take turns with large photos, None where there can be none."""
+    try:
+        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return cache_folder() / "large-photo.lock"
 
 
 @cache

@@ -57,6 +57,24 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(cli, arguments).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--memory", "1MB"], "must be at least 64 MiB, got '1MB'"),
+        (["--memory", "much"], "must be a size such as 500MB or 2GiB, got 'much'"),
+        (
+            ["--min-face", "5"],
+            "must be whole pixels from 12 on (40) or a share of the photo's short side (4%), got '5'",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_told_with_one_that_can(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli, ["index", ".", *options], env={"COLUMNS": "200"})
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
 @pytest.mark.parametrize("command", [["status"], ["check"], ["search", __file__]])
 def test_a_missing_catalog_is_one_clear_line(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     nowhere = tmp_path_factory.mktemp("nothing") / "catalog"

@@ -10,15 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from faceindex.catalog.catalog import Catalog
+from faceindex.cli.main import cli
 from faceindex.config import Settings
 from faceindex.errors import CatalogError, ConfigError, LockedError, ModelMismatchError, NothingFoundError
 from faceindex.pipeline.run import IndexOptions, index_photos
-from tests.support.archives import ROOT, data_files, faceindex, make_archive
+from tests.support.archives import ROOT, data_files, faceindex, make_archive, portrait
 
 HERE = IndexOptions(workers=0)
 
@@ -54,6 +57,27 @@ def test_workers_and_this_process_write_the_same_bytes(archive: Path, indexed: P
     assert run.returncode == 3
     assert json.loads(run.stdout)["schema"] == "faceindex.run/1"
     assert data_files(tmp_path / "catalog") == data_files(indexed)
+
+
+def test_little_memory_writes_the_same_bytes(archive: Path, indexed: Path, tmp_path: Path) -> None:
+    run = faceindex("index", archive, "-c", tmp_path / "catalog", "--workers", 2, "--memory", "64MiB")
+
+    assert run.returncode == 3, run.stderr
+    assert data_files(tmp_path / "catalog") == data_files(indexed)
+
+
+def test_a_photo_that_memory_cannot_hold_is_told_and_done_with_more(archive: Path, tmp_path: Path) -> None:
+    photos, catalog = tmp_path / "photos", str(tmp_path / "catalog")
+    photos.mkdir()
+    Image.new("RGB", (2500, 2000), "grey").save(photos / "large.png", compress_level=1)
+    shutil.copy(archive / "00.jpg", photos)
+
+    [row] = index_photos(catalog, [str(photos)], IndexOptions(workers=0, memory_bytes=64 << 20)).quarantined
+    again = index_photos(catalog, [str(photos)], IndexOptions(workers=0, retry_failed=True))
+
+    assert (Path(row["photo"]).name, row["state"]) == ("large.png", "too_large")
+    assert "--memory 64 MiB; give more and --retry-failed" in row["detail"]
+    assert again.photos == {"ok": 1, "no_face": 1}
 
 
 def test_a_second_run_reads_no_photo_and_publishes_nothing(archive: Path, tmp_path: Path) -> None:
@@ -158,23 +182,19 @@ def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_undisturbed_run(
 
 
 def test_a_photo_that_kills_its_worker_costs_only_itself(archive: Path, tmp_path: Path) -> None:
-    """libjpeg crashing is outside our reach, so a Pillow plugin that dies on a mark stands for it."""
+    """libjpeg crashing is outside our reach, so a decoder that dies on a mark stands for it."""
     photos = shutil.copytree(archive, tmp_path / "photos")
     with (photos / "05.jpg").open("ab") as file:
         file.write(b"THIS PICTURE KILLS ITS DECODER")
     preload = tmp_path / "deadly.py"
     preload.write_text(
         "import os, signal\n"
-        "from PIL import JpegImagePlugin\n"
-        "def deadly(self, load=JpegImagePlugin.JpegImageFile.load):\n"
-        "    if self.fp is not None:\n"
-        "        before = self.fp.tell()\n"
-        "        self.fp.seek(-30, 2)\n"
-        "        if self.fp.read(30) == b'THIS PICTURE KILLS ITS DECODER':\n"
-        "            os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "        self.fp.seek(before)\n"
-        "    return load(self)\n"
-        "JpegImagePlugin.JpegImageFile.load = deadly\n"
+        "import simplejpeg\n"
+        "def deadly(payload, *arguments, decode=simplejpeg.decode_jpeg, **options):\n"
+        "    if payload.endswith(b'THIS PICTURE KILLS ITS DECODER'):\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    return decode(payload, *arguments, **options)\n"
+        "simplejpeg.decode_jpeg = deadly\n"
     )
     environment = {**os.environ, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(preload)}
 
@@ -246,6 +266,70 @@ def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path: Path) -> Non
 def test_a_catalog_keeps_its_model(archive: Path, indexed: Path) -> None:
     with pytest.raises(ModelMismatchError, match="another catalog"):
         index_photos(str(indexed), [str(archive)], IndexOptions(workers=0, model="facenet-casia"))
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--min-face", "40"], {"min_face_px": 40}),
+        (["--min-face", "4%"], {"min_face_share": 0.04}),
+        (["--thorough"], {"min_face_px": 12, "detect_side_px": 2560, "turned": True}),
+        (["--thorough", "--min-face", "30px"], {"min_face_px": 30, "detect_side_px": 2560, "turned": True}),
+        (
+            ["--thorough", "--min-face", "5%"],
+            {"min_face_px": 12, "min_face_share": 0.05, "detect_side_px": 2560, "turned": True},
+        ),
+    ],
+)
+def test_a_new_catalog_keeps_how_small_faces_are_looked_for(
+    archive: Path, tmp_path: Path, options: list[str], settings: dict[str, Any]
+) -> None:
+    catalog = str(tmp_path / "catalog")
+
+    first, again, plain = (
+        CliRunner().invoke(cli, ["index", str(archive / "00.jpg"), "-c", catalog, "--workers", "0", *more])
+        for more in (options, options, [])
+    )
+
+    assert [first.exit_code, again.exit_code, plain.exit_code] == [0, 0, 0], first.output
+    kept = Catalog.open(catalog).settings
+    assert kept == dataclasses.replace(Settings(), roots=kept.roots, **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        (["--min-face", "40"], "min_face_px = 20, 40 asked for"),
+        (["--min-face", "4%"], "min_face_share = 0.0, 0.04 asked for"),
+        (["--thorough"], "min_face_px = 20, 12 asked for"),
+        (["--thorough", "--min-face", "20"], "detect_side_px = 1280, 2560 asked for"),
+    ],
+)
+def test_a_catalog_keeps_how_small_faces_are_looked_for(
+    archive: Path, indexed: Path, options: list[str], refused: str
+) -> None:
+    result = CliRunner().invoke(cli, ["index", str(archive), "-c", str(indexed), "--workers", "0", *options])
+
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert f"{indexed} was made with {refused}; index the photos into another catalog with -c" in result.stderr
+
+
+def test_small_faces_and_turned_photos_are_found_when_asked_for(tmp_path: Path) -> None:
+    """The small face has 15 pixels, of a photo in which faces of 39 pixels and more are looked for by default."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    picture = Image.new("RGB", (2500, 1500), "grey")
+    picture.paste(portrait("hopper").resize((40, 47)), (1200, 700))
+    picture.save(photos / "small.png", compress_level=1)
+    portrait("astronaut").rotate(90).save(photos / "turned.png")
+
+    quick, thorough = (
+        index_photos(str(tmp_path / str(thorough)), [str(photos)], IndexOptions(workers=0, thorough=thorough))
+        for thorough in (False, True)
+    )
+
+    assert (quick.faces, thorough.faces) == (0, 2)
 
 
 def test_a_catalog_behind_a_url_holds_the_same_bytes(archive: Path, indexed: Path, tmp_path: Path) -> None:

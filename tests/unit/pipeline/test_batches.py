@@ -57,7 +57,8 @@ def test_any_other_photos_give_another_batch_id(other: list[PhotoRef]) -> None:
 @pytest.mark.parametrize("name", Settings.DATA_SETTINGS)
 def test_every_data_setting_changes_the_digest(name: str) -> None:
     value = getattr(Settings(), name)
-    other = (not value) if isinstance(value, bool) else value + 1 if isinstance(value, int) else value + "x"
+    others = {bool: lambda: not value, int: lambda: value + 1, float: lambda: value + 0.5, str: lambda: value + "x"}
+    other = others[type(value)]()
 
     assert settings_digest(Settings(), "mtcnn", MODEL) != settings_digest(
         replace(Settings(), **{name: other}), "mtcnn", MODEL
