@@ -43,7 +43,9 @@ MAX_LEVELS = 64
 RNET_SIDE, ONET_SIDE = 24, 48
 """Sides of the crops R-Net and O-Net take, in pixels."""
 
-CROP_BATCH = 128
+CROP_BATCH = {RNET_SIDE: 512, ONET_SIDE: 128}
+"""Crops that go through a network at once."""
+
 GROUP_PIXELS = 6_000_000
 """Photos are taken together up to this many pixels; their running sums and levels need 20 bytes a pixel."""
 
@@ -278,7 +280,8 @@ def _run(
     network: Network, table: SumTable, owners: Ints, boxes: Ints, side: int, widths: tuple[int, ...]
 ) -> list[Floats]:
     """Return a network's outputs for all crops, which are cut batch by batch; `widths` are those of the outputs."""
-    batches = [slice(start, start + CROP_BATCH) for start in range(0, len(boxes), CROP_BATCH)]
+    step = CROP_BATCH[side]
+    batches = [slice(start, start + step) for start in range(0, len(boxes), step)]
     outputs = [network(table.crops(owners[batch], boxes[batch], side)) for batch in batches]
     nothing = [np.empty((0, width), np.float32) for width in widths]
     return [np.concatenate(parts) for parts in zip(nothing, *outputs, strict=True)]
