@@ -45,7 +45,7 @@ LEAST_SHARE = 0.01
     metavar="NAME",
     help="Detector of a new catalog: mtcnn, or onnx:FILE for YuNet, SCRFD, Ultra-Light or BlazeFace.",
 )
-@click.option("--model", metavar="NAME", help="Embedder of a new catalog; see `faceindex models list`.")
+@click.option("--model", metavar="NAME", help="Embedder of a new catalog: see `faceindex models list`, or onnx:FILE.")
 @click.option("--weights", metavar="FILE", help="File with the embedder's weights, for a new catalog.")
 @click.option(
     "--index", "factory", metavar="KIND", help="auto, exact, or a FAISS factory string such as IVF1024,PQ32x4fs."
