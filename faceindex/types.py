@@ -47,6 +47,11 @@ class PhotoRef:
     mtime_ns: int
 
 
+def working_side(height: int, width: int) -> int:
+    """Return the long side of a picture, of a panorama twice its short side: what the sizes of its faces go by."""
+    return min(max(height, width), 2 * min(height, width))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
     """One decoded photo, upright, perhaps reduced."""

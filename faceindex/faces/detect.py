@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from faceindex.config import Settings
-from faceindex.types import Detections, Image
+from faceindex.types import Detections, Image, working_side
 
 
 class Detector(Protocol):
@@ -40,7 +40,7 @@ class FaceSizes:
     min_share: float = 0.0
     """As a share of the photo's short side; the larger of the two counts."""
     side_px: int = 1280
-    """Long side beyond which a larger photo shows no smaller faces.
+    """Long side (of a panorama twice the short side) beyond which a larger photo shows no smaller faces.
 
     At 1280 pixels no face that MTCNN is sure of (score > 0.98) is lost against full resolution, in portraits and
     groups of 1.5 to 36 megapixels, and the work is that of a 1-megapixel picture whatever the camera.
@@ -53,7 +53,7 @@ class FaceSizes:
 
     def smallest(self, height: int, width: int) -> float:
         """Return the side of the smallest face looked for, in pixels of a picture, which may be a reduced one."""
-        by_resolution = self.min_px * max(1.0, max(height, width) / self.side_px)
+        by_resolution = self.min_px * max(1.0, working_side(height, width) / self.side_px)
         return max(by_resolution, self.min_share * min(height, width))
 
 
@@ -84,5 +84,5 @@ def _touching(detections: Detections, width: int, height: int) -> Detections:
 
 def _reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Return a picture reduced by the largest whole factor that leaves it `side` pixels; detectors do the rest."""
-    factor = max(pixels.shape[:2]) // side
+    factor = working_side(*pixels.shape[:2]) // side
     return pixels if factor < 2 else np.asarray(Pillow.fromarray(pixels).reduce(factor))

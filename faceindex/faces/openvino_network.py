@@ -62,7 +62,7 @@ class OpenVinoNetwork:
     def __call__(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Return the outputs for `x`."""
         outputs = self._request.infer([np.ascontiguousarray(x)], share_inputs=True)
-        return [np.array(output) for output in outputs.values()]
+        return list(outputs.values())
 
 
 def _openvino() -> Any:

@@ -27,7 +27,7 @@ from faceindex.errors import ItemError
 from faceindex.images.colour import to_rgb
 from faceindex.images.exif import Metadata, one_line
 from faceindex.images.formats import FORMATS, HEAD_BYTES, sniff
-from faceindex.images.jpeg import quick_pixels
+from faceindex.images.jpeg import least_width, quick_pixels
 from faceindex.images.read import photo_id
 from faceindex.types import Image, PhotoState, Whole
 
@@ -78,7 +78,7 @@ def decode(
         path: where they came from; kept, never opened.
         max_megapixels: larger pictures are refused by their header, before a pixel is decoded. Some of Pillow's
             decoders have a limit of their own at 178 megapixels.
-        side: how many pixels of the long side are enough. Where a reduced copy of at least that size is to be had
+        side: how many pixels of the `working_side` are enough. Where a reduced copy of at least that size is to be had
             quickly (JPEG at a smaller scale, an embedded HEIF thumbnail), `pixels` is that copy and `whole` the photo
             in full; all other pictures, and all with None, are decoded in full, and `whole` is None.
         hold: told before pixels are decoded how many bytes of memory that may take; it may wait, or raise `ItemError`.
@@ -192,7 +192,7 @@ def _pixels(
             return quick, quick.shape[:2] != (height, width)
     # A thumbnail would hide that the picture behind it is cut off.
     if side is not None and not _ends_early(name, payload):
-        picture.draft(None, (side, 1) if width >= height else (1, side))
+        picture.draft(None, (least_width(width, height, side), 1))
     reduced = picture.size != (width, height)
     hold(PILLOW_BYTES * picture.width * picture.height)
     picture.load()

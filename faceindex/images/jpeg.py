@@ -6,6 +6,8 @@ import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from faceindex.types import working_side
+
 _LEAST_REDUCTION = 1.5
 """Scales of 7/8 and 6/8 are left out.
 
@@ -30,7 +32,7 @@ def quick_pixels(
         payload: all bytes of the file.
         width: of the picture by another reading of its header; a file that is read in two ways is unusual.
         height: likewise.
-        side: the picture is decoded at the smallest scale of n/8 that leaves its long side this many pixels (see
+        side: the picture is decoded at the smallest scale of n/8 that leaves its `working_side` this many pixels (see
             `_LEAST_REDUCTION`); None decodes the whole.
         hold: told before how many bytes of memory it takes.
 
@@ -38,7 +40,7 @@ def quick_pixels(
         uint8 (height, width, 3), RGB, perhaps reduced; None for files that libjpeg-turbo warns of or refuses, which
         may be broken, or colours that it does not convert.
     """
-    least = {} if side is None else {"min_width" if width >= height else "min_height": side}
+    least = {} if side is None else {"min_width": least_width(width, height, side)}
     try:
         *shape, colours, _ = simplejpeg.decode_jpeg_header(payload, strict=True)
         if shape != [height, width] or colours not in _COLOURS:
@@ -54,3 +56,8 @@ def quick_pixels(
     except Exception:  # noqa: BLE001 - whatever it is, Pillow has the last word on what is wrong with a file
         return None
     return pixels
+
+
+def least_width(width: int, height: int, side: int) -> int:
+    """Return the width at which a picture's `working_side` is `side` pixels."""
+    return -(-side * width // max(1, working_side(height, width)))
