@@ -19,6 +19,13 @@ from faceindex.faces.quality import quality
 from faceindex.faces.turned import AllTurns
 from faceindex.types import Detections, Image, PhotoFaces
 
+ENLARGED = 1.25
+"""Pixels of a chip for each of a reduced photo from which a face is cut out of the photo in full instead.
+
+Decoding a photo once more takes as long as all else that is done to it. Up to here the embedding of no face in photos of
+people changed by more than 0.0012 (cosine, 91 faces), which is what bfloat16 does.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
@@ -67,7 +74,7 @@ def chips_of(image: Image, detections: Detections, cutter: Cutter) -> Chips:
     """
     height, width = image.pixels.shape[:2]
     shown = detections.scaled(width / image.width, height / image.height)
-    if image.whole is None or not (enlarged := cutter.magnification(shown) > 1).any():
+    if image.whole is None or not (enlarged := cutter.magnification(shown) > ENLARGED).any():
         return cutter.cut(image.pixels, shown)
     try:
         whole = image.whole.decode()

@@ -52,6 +52,7 @@ class IndexOptions:
     """Decoded photos held at once, by all processes of this machine together; by each worker of a `scheduler`."""
     min_face_px: int | None = None
     min_face_share: float | None = None
+    """Smallest face looked for; one of the two replaces both settings."""
     thorough: bool = False
     """Small faces and turned pictures too."""
     device: str = "auto"
@@ -296,16 +297,24 @@ def _first_settings(options: IndexOptions) -> Settings:
     return replace(Settings(), **chosen, **_detection(options))  # type: ignore[arg-type]
 
 
-THOROUGH = {"min_face_px": 12, "detect_side_px": 2560, "turned": True}
+LEAST_FACE_PX = 12
+"""Side of what MTCNN's first network sees."""
+
+THOROUGH = {"min_face_px": 12, "min_face_share": 0.0, "detect_side_px": 2560, "turned": True}
 """Faces of a third of the size in large photos, and those in pictures that lie on a side or stand on their head."""
 
 
 def _detection(options: IndexOptions) -> dict[str, Any]:
     """Return the settings of detection that the options ask for."""
     detector = settled_detector(options.detector) if options.detector else None
-    stated = {"detector": detector, "min_face_px": options.min_face_px, "min_face_share": options.min_face_share}
-    given = {name: value for name, value in stated.items() if value is not None}
-    return {**(THOROUGH if options.thorough else {}), **given}
+    settings: dict[str, Any] = {"detector": detector} if detector else {}
+    if options.thorough:
+        settings |= THOROUGH
+    if options.min_face_px is not None:
+        settings |= {"min_face_px": options.min_face_px, "min_face_share": 0.0}
+    elif options.min_face_share is not None:
+        settings |= {"min_face_px": LEAST_FACE_PX, "min_face_share": options.min_face_share}
+    return settings
 
 
 def _require_factory(index: str | None, embedder: str) -> None:

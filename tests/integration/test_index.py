@@ -271,10 +271,13 @@ def test_a_catalog_keeps_its_model(archive: Path, indexed: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
-        (["--min-face", "40"], {"min_face_px": 40}),
-        (["--min-face", "4%"], {"min_face_share": 0.04}),
-        (["--thorough"], {"min_face_px": 12, "detect_side_px": 2560, "turned": True}),
-        (["--thorough", "--min-face", "30px"], {"min_face_px": 30, "detect_side_px": 2560, "turned": True}),
+        (["--min-face", "40"], {"min_face_px": 40, "min_face_share": 0.0}),
+        (["--min-face", "7%"], {"min_face_px": 12, "min_face_share": 0.07}),
+        (["--thorough"], {"min_face_px": 12, "min_face_share": 0.0, "detect_side_px": 2560, "turned": True}),
+        (
+            ["--thorough", "--min-face", "30px"],
+            {"min_face_px": 30, "min_face_share": 0.0, "detect_side_px": 2560, "turned": True},
+        ),
         (
             ["--thorough", "--min-face", "5%"],
             {"min_face_px": 12, "min_face_share": 0.05, "detect_side_px": 2560, "turned": True},
@@ -300,9 +303,9 @@ def test_a_new_catalog_keeps_how_small_faces_are_looked_for(
     ("options", "refused"),
     [
         (["--min-face", "40"], "min_face_px = 20, 40 asked for"),
-        (["--min-face", "4%"], "min_face_share = 0.0, 0.04 asked for"),
+        (["--min-face", "7%"], "min_face_px = 20, 12 asked for"),
         (["--thorough"], "min_face_px = 20, 12 asked for"),
-        (["--thorough", "--min-face", "20"], "detect_side_px = 1280, 2560 asked for"),
+        (["--min-face", "20"], "min_face_share = 0.04, 0.0 asked for"),
     ],
 )
 def test_a_catalog_keeps_how_small_faces_are_looked_for(
@@ -316,7 +319,7 @@ def test_a_catalog_keeps_how_small_faces_are_looked_for(
 
 
 def test_small_faces_and_turned_photos_are_found_when_asked_for(tmp_path: Path) -> None:
-    """The small face has 15 pixels, of a photo in which faces of 39 pixels and more are looked for by default."""
+    """The small face has 15 pixels, of a photo in which faces of 60 pixels and more are looked for by default."""
     photos = tmp_path / "photos"
     photos.mkdir()
     picture = Image.new("RGB", (2500, 1500), "grey")

@@ -48,7 +48,7 @@ def test_bad_settings_are_one_clear_line(text: str, message: str) -> None:
 
 def test_whole_numbers_stand_for_fractions() -> None:
     assert Settings.from_toml("format = 1\nmin_face_share = 0\nphoto_timeout_s = 3", "catalog.toml") == Settings(
-        photo_timeout_s=3.0
+        min_face_share=0.0, photo_timeout_s=3.0
     )
 
 
