@@ -46,6 +46,9 @@ RNET_SIDE, ONET_SIDE = 24, 48
 CROP_BATCH = {RNET_SIDE: 512, ONET_SIDE: 128}
 """Crops that go through a network at once."""
 
+SIZES = 16
+"""Sizes of smaller batches, which are filled up to one of them: OpenVINO prepares itself anew for every other size."""
+
 GROUP_PIXELS = 6_000_000
 """Photos are taken together up to this many pixels; their running sums and levels need 20 bytes a pixel."""
 
@@ -281,10 +284,18 @@ def _run(
 ) -> list[Floats]:
     """Return a network's outputs for all crops, which are cut batch by batch; `widths` are those of the outputs."""
     step = CROP_BATCH[side]
-    batches = [slice(start, start + step) for start in range(0, len(boxes), step)]
-    outputs = [network(table.crops(owners[batch], boxes[batch], side)) for batch in batches]
+    outputs = []
+    for start in range(0, len(boxes), step):
+        crops = table.crops(owners[start : start + step], boxes[start : start + step], side)
+        outputs.append([output[: len(crops)] for output in network(_filled_up(crops, step // SIZES))])
     nothing = [np.empty((0, width), np.float32) for width in widths]
     return [np.concatenate(parts) for parts in zip(nothing, *outputs, strict=True)]
+
+
+def _filled_up(crops: Floats, part: int) -> Floats:
+    """Return crops followed by empty ones up to a multiple of `part`."""
+    lacking = -len(crops) % part
+    return np.concatenate([crops, np.zeros((lacking, *crops.shape[1:]), np.float32)]) if lacking else crops
 
 
 def _inside(table: SumTable, owners: Ints, boxes: Floats) -> tuple[Ints, Floats, Ints]:

@@ -22,8 +22,8 @@ from faceindex.types import Detections, Image, PhotoFaces
 ENLARGED = 1.25
 """Pixels of a chip for each of a reduced photo from which a face is cut out of the photo in full instead.
 
-Decoding a photo once more takes as long as all else that is done to it. Up to here the embedding of no face in photos of
-people changed by more than 0.0012 (cosine, 91 faces), which is what bfloat16 does.
+Decoding a photo once more takes as long as all else that is done to it. Up to here the embedding of no face in photos
+of people changed by more than 0.0012 (cosine, 91 faces), which is what bfloat16 does.
 """
 
 
