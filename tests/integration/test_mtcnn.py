@@ -271,7 +271,8 @@ def test_more_crops_than_go_through_a_network_at_once_are_all_looked_at(
 ) -> None:
     expected = detect(exact, portraits()["pair"])
 
-    monkeypatch.setattr("faceindex.faces.mtcnn.CROP_BATCH", {24: 5, 48: 3})
+    monkeypatch.setattr("faceindex.faces.mtcnn.CROP_BATCH", {24: 32, 48: 16})
+    monkeypatch.setattr("faceindex.faces.mtcnn.SIZES", 4)
     found = detect(exact, portraits()["pair"])
 
     assert_same(found[0], expected[0], pixels=0.01)
