@@ -248,7 +248,7 @@ def test_chunks_of_any_size_give_the_same_results(
         assert all(len(chunk) == 1 or sum(map(np.prod, chunk)) <= value for chunk in chunks)
 
 
-@pytest.mark.parametrize("limit_bytes", [33_000_000, 45_000_000, 70_000_000])
+@pytest.mark.parametrize("limit_bytes", [19_000_000, 33_000_000, 70_000_000])
 def test_little_memory_gives_the_results_of_much(
     mixed: list[PhotoRef], expected: list[PhotoResult], tmp_path: Path, limit_bytes: int
 ) -> None:
@@ -259,7 +259,7 @@ def test_little_memory_gives_the_results_of_much(
 
     assert_same_results(found, expected)
     assert memory.held_bytes == 0
-    assert "too_large" in states(process(mixed, memory=Memory(31_000_000)))
+    assert "too_large" in states(process(mixed, memory=Memory(17_000_000)))
 
 
 def test_a_photo_that_memory_cannot_hold_is_quarantined_and_the_others_are_not(tmp_path: Path) -> None:
