@@ -7,7 +7,8 @@
     ├── WeightsError                  1  weights are missing, damaged or cannot be fetched
     ├── CatalogError                  1  not a catalog, or it cannot be read or written
     │   ├── LockedError              75  another process is writing this catalog
-    │   └── DamagedError              5  a file differs from what the generation recorded
+    │   ├── DamagedError              5  a file differs from what the generation recorded
+    │   └── RefusedError              1  an index loses too much to be published; the one before stays
     ├── NothingFoundError             4  no face, no match, nothing to answer with
     ├── MissingExtraError (ImportError) 1  an optional dependency is not installed
     └── InterruptedRunError         130  SIGINT or SIGTERM (143); the run can be resumed
@@ -56,6 +57,10 @@ class DamagedError(CatalogError):
     """A file of the catalog is not what its generation recorded; the message names it."""
 
     exit_code = 5
+
+
+class RefusedError(CatalogError):
+    """A generation was not published: its index loses too much. The one before is still served."""
 
 
 class NothingFoundError(FaceIndexError):

@@ -43,14 +43,18 @@ def status(catalog: Catalog) -> dict[str, Any]:
 
 def _index(served: Generation) -> dict[str, Any]:
     size = sum(entry.size_bytes for shard in served.shards for entry in shard.files)
-    exact = served.recipe.factory == "exact"
-    return {
+    document = {
         "factory": served.recipe.factory,
+        "nprobe": served.recipe.nprobe,
+        "rerank": served.recipe.rerank,
         "shards": len(served.shards),
-        "recall_at_10": 1.0 if exact else served.recall_at_10,
-        "first_agreement": 1.0 if exact else served.first_agreement,
         "bytes_per_face": round(size / served.face_count, 1) if served.face_count else 0.0,
     }
+    shares = ("recall_at_10", "first_agreement", "mated_rank_1")
+    costs = ("search_ms", "open_ms", "resident_bytes", "mapped_bytes")
+    if served.quality is None:
+        return {**document, **dict.fromkeys(shares, 1.0), **dict.fromkeys(costs)}
+    return {**document, **{name: getattr(served.quality, name) for name in (*shares, *costs)}}
 
 
 def _threshold(served: Generation) -> dict[str, Any] | None:

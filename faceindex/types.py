@@ -241,12 +241,48 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class IndexRecipe:
-    """How the gallery's shards are built."""
+    """How the gallery's shards are built, and the operating point they are searched at."""
 
     factory: str
     """"exact", or a FAISS factory string such as "IVF4096,PQ64x4fs"."""
     nprobe: int = 0
-    """Inverted lists visited in a search; 0 for exact."""
+    """Inverted lists visited in a search; 0 for exact, and in a shard, which can be searched at any."""
     rerank: int = 0
-    """Candidates re-ranked exactly, as a multiple of k; 0 for exact."""
+    """Candidates re-ranked exactly, as a multiple of k; 0 for exact, and in a shard."""
     seed: int = 0
+
+    def untuned(self) -> "IndexRecipe":
+        """Return what shards are built by: the recipe without its operating point."""
+        return IndexRecipe(self.factory, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexQuality:
+    """What an index loses against exact search and what it costs, measured on the files before they are published."""
+
+    probe_count: int
+    """Half of them faces of the gallery, which are left out of their own answers, half strangers."""
+    recall_at_10: float
+    """Share of the ten first of exact search that were found."""
+    first_agreement: float
+    """Share of searches whose first candidate is that of exact search."""
+    mated_rank_1: float
+    """Of searches that by exact search find somebody more alike than 99 % of strangers do, the share that still do."""
+    search_ms: float
+    """Time of a search in a batch, on one thread."""
+    open_ms: float
+    """Time to open the gallery, its files verified."""
+    resident_bytes: int
+    """Memory of an opened gallery; pages of mapped files not counted."""
+    mapped_bytes: int
+    """Files that are mapped into memory and read as searches need them."""
+    imbalance: float = 1.0
+    """How many times longer the list of a face is than if all lists had one length, on average."""
+    quantisation_error: float = 0.0
+    """Mean squared distance of sampled faces from what their codes stand for."""
+    trained_count: int = 0
+    """Live faces when the index was trained."""
+    trained_imbalance: float = 1.0
+    """The imbalance when the index was trained."""
+    trained_error: float = 0.0
+    """The quantisation error when the index was trained."""

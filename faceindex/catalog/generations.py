@@ -14,7 +14,7 @@ from faceindex.catalog import layout
 from faceindex.catalog.checksums import JSON_SEAL, digest, seal, unseal
 from faceindex.catalog.files import Files
 from faceindex.errors import CatalogError, DamagedError
-from faceindex.types import FileEntry, IndexRecipe, ModelId
+from faceindex.types import FileEntry, IndexQuality, IndexRecipe, ModelId
 
 SCHEMA = "faceindex.generation/1"
 
@@ -66,10 +66,8 @@ class Generation:
     runs: Mapping[str, tuple[FileEntry, ...]] = field(default_factory=dict)
     """Plan and reports of every run so far, by run id."""
     previous: int | None = None
-    recall_at_10: float | None = None
-    """Recall against exact search on a sample, measured before publishing; None for an exact index."""
-    first_agreement: float | None = None
-    """Share of sampled searches whose first candidate is that of exact search; None for an exact index."""
+    quality: IndexQuality | None = None
+    """Measured before publishing; None for an exact index."""
 
     def entries(self) -> Iterator[FileEntry]:
         """Yield every file this generation names."""
@@ -99,9 +97,8 @@ class Generation:
             "settings_digest": self.settings_digest,
             "photo_counts": dict(self.photo_counts),
             "face_count": self.face_count,
-            "recall_at_10": self.recall_at_10,
-            "first_agreement": self.first_agreement,
             "recipe": asdict(self.recipe),
+            "quality": asdict(self.quality) if self.quality else None,
             "view": self.view.to_json(),
             "tombstones": _optional_json(self.tombstones),
             "shards": [
@@ -146,9 +143,8 @@ class Generation:
             settings_digest=document["settings_digest"],
             photo_counts=document["photo_counts"],
             face_count=document["face_count"],
-            recall_at_10=document["recall_at_10"],
-            first_agreement=document["first_agreement"],
             recipe=IndexRecipe(**document["recipe"]),
+            quality=IndexQuality(**document["quality"]) if document["quality"] else None,
             view=FileEntry.from_json(document["view"]),
             tombstones=_optional_entry(document["tombstones"]),
             shards=tuple(

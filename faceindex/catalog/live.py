@@ -49,11 +49,14 @@ def rows_of(view: pa.Table, photo_ids: NDArray[np.void]) -> NDArray[np.int64]:
     return _positions(known, photo_ids)
 
 
-def live_faces(files: Files, generation: Generation, columns: list[str] | None = None) -> pa.Table:
+def live_faces(
+    files: Files, generation: Generation, columns: list[str] | None = None, among: NDArray[np.void] | None = None
+) -> pa.Table:
     """Return the faces of all live photos by face id, each once, however many copies of its photo there are.
 
     Args:
         columns: columns of `faces`, in this order; all by default. Embeddings are read only when asked for.
+        among: V16 (n,), ascending: faces wanted, of those alive; all by default. Memory grows with what is wanted.
 
     Raises:
         DamagedError: a file is missing or differs from what the generation recorded.
@@ -69,7 +72,10 @@ def live_faces(files: Files, generation: Generation, columns: list[str] | None =
         part = read_table(files, batch.faces, needed)
         if "embedding" in needed:
             require_model(generation.model, embedding_model(part.schema))
-        parts.append(part.filter(pa.array(_positions(live_ids, from_id_column(part["photo_id"])) >= 0)))
+        wanted = _positions(live_ids, from_id_column(part["photo_id"])) >= 0
+        if among is not None:
+            wanted &= _positions(among, from_id_column(part["face_id"])) >= 0
+        parts.append(part.filter(pa.array(wanted)))
     faces = pa.concat_tables(parts)
     _, first = np.unique(_sortable(from_id_column(faces["face_id"])), return_index=True)
     return faces.select(columns).take(first)

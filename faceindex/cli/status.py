@@ -26,9 +26,18 @@ def status(catalog: str, as_json: bool) -> None:
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(document["photos"].items()))
     out.print(f"{counted(sum(document['photos'].values()), 'photo')} ({states}), {counted(document['faces'], 'face')}")
     index = document["index"]
-    quality = "" if index["factory"] == "exact" else f", recall@10 {index['recall_at_10']:.3f}"
     shards = counted(index["shards"], "shard")
-    out.print(f"index {printable(index['factory'])} in {shards}, {index['bytes_per_face']:,.0f} bytes a face{quality}")
+    out.print(f"index {printable(index['factory'])} in {shards}, {index['bytes_per_face']:,.0f} bytes a face")
+    if index["factory"] != "exact":
+        out.print(
+            f"searched at nprobe {index['nprobe']}, {index['rerank']} k re-ranked: recall@10 "
+            f"{index['recall_at_10']:.3f}, first as exact search {index['first_agreement']:.3f}, "
+            f"of people who are there {index['mated_rank_1']:.3f}; {index['search_ms']:.2f} ms a search in a batch"
+        )
+        out.print(
+            f"opens in {index['open_ms']:,.0f} ms; {index['resident_bytes'] / 1e6:,.1f} MB in memory, "
+            f"{index['mapped_bytes'] / 1e6:,.1f} MB mapped"
+        )
     if limit := document["threshold"]:
         kind = "extrapolated" if limit["extrapolated"] else "measured"
         out.print(f"threshold {limit['value']:.4f} for fpir {limit['fpir']:g} ({limit['source']} table, {kind})")

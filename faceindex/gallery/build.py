@@ -54,9 +54,15 @@ def train(recipe: IndexRecipe, vectors: NDArray[np.float16], threads: int = 1) -
     if len(vectors) < centroids:
         raise ConfigError(f"{recipe.factory} needs {centroids} faces to train, got {len(vectors)}; use fewer lists")
     if centroids:
-        faiss_io.train(index, vectors[: TRAINING_POINTS_PER_LIST * max(centroids, 256)], recipe.seed, threads)
+        faiss_io.train(index, vectors[: training_count(recipe, vectors.shape[1])], recipe.seed, threads)
     data = faiss_io.to_bytes(index)
     return TrainedIndex(data, _digest(data))
+
+
+def training_count(recipe: IndexRecipe, dimension: int) -> int:
+    """Return how many faces an index is trained on; the first of a gallery in order of face id."""
+    centroids = faiss_io.centroid_count(faiss_io.new_index(recipe.factory, dimension))
+    return TRAINING_POINTS_PER_LIST * max(centroids, 256)
 
 
 def build_shard(
@@ -89,7 +95,7 @@ def build_shard(
         model=model,
         dimension=int(halves.shape[1]),
         face_count=len(halves),
-        recipe=recipe,
+        recipe=recipe.untuned(),
         quantizer=trained.digest if trained else None,
     )
     contents: dict[str, bytes | memoryview] = {
@@ -104,7 +110,7 @@ def build_shard(
         faiss_io.fill(index, halves, threads)
         contents[INDEX] = faiss_io.to_bytes(index)
     shard_id = _digest(*(part for name in sorted(contents) for part in (name.encode(), contents[name])))
-    return ShardFiles(shard_id, len(halves), recipe, contents)
+    return ShardFiles(shard_id, len(halves), recipe.untuned(), contents)
 
 
 def _require_ascending(face_ids: NDArray[np.void]) -> None:

@@ -1,16 +1,15 @@
 """Exact search: true cosine similarities, block by block, with no index.
 
-Exact shards are searched by it, and it is what every index is measured against. A score depends on its two vectors
-alone: it is computed in float64 and rounded to float32, and ties stand in order of face id. So answers do not depend on
-blocks, shards, threads or the kind of index.
+Exact shards are searched by it, and it is what every index is measured against.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.arrays import ID_BYTES
+from faceindex.gallery.scores import cosines
 from faceindex.types import CandidateLists, ModelId
 
 BLOCK_ROWS = 8192
@@ -23,9 +22,6 @@ UNIT_TOLERANCE = 1e-3
 MARGIN = 2.5e-3
 """Twice how far a float32 dot product may be from the cosine: UNIT_TOLERANCE, and 2.5e-4 of summation error at 4096
 numbers. What is closer than this to the k-th best is scored exactly."""
-
-PAIRS = 16_384
-"""Pairs scored exactly at a time, 16 MB for 128 numbers."""
 
 LOWEST = -2.0
 """Below every cosine."""
@@ -96,14 +92,6 @@ class Best:
     def candidates(self, model: ModelId) -> CandidateLists:
         return CandidateLists(self.face_ids.view(f"V{ID_BYTES}"), self.similarities, model)
 
-    @classmethod
-    def stacked(cls, parts: Sequence["Best"], k: int) -> "Best":
-        """Return the lists of several groups of probes as those of one."""
-        whole = cls(0, k)
-        whole.face_ids = np.concatenate([whole.face_ids, *(part.face_ids for part in parts)])
-        whole.similarities = np.concatenate([whole.similarities, *(part.similarities for part in parts)])
-        return whole
-
 
 def contenders(
     scores: NDArray[np.float32], k: int, floor: NDArray[np.float32]
@@ -120,28 +108,6 @@ def contenders(
     chosen = np.flatnonzero(scores >= np.maximum(floor - MARGIN, LOWEST)[:, np.newaxis])
     rows, columns = np.divmod(chosen, scores.shape[1])
     return rows, columns
-
-
-def cosines(
-    left: NDArray[np.float32], left_rows: NDArray[np.int64], right: NDArray[np.float16], right_rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return the cosine similarity of each pair of rows, float32 (m,): the one place where scores are made.
-
-    Args:
-        left: float32 (q, d).
-        left_rows: int64 (m,) into `left`.
-        right: float16 (n, d).
-        right_rows: int64 (m,) into `right`.
-    """
-    similarities = np.empty(len(left_rows), np.float32)
-    for start in range(0, len(left_rows), PAIRS):
-        part = slice(start, start + PAIRS)
-        a = left[left_rows[part]].astype(np.float64)
-        b = right[right_rows[part]].astype(np.float64)
-        # numpy sums a row in an order that depends on its length only; a matrix product would not promise that.
-        squares = (a * a).sum(axis=1) * (b * b).sum(axis=1)
-        similarities[part] = np.clip((a * b).sum(axis=1) / np.sqrt(squares), -1.0, 1.0)
-    return similarities
 
 
 def widened(halves: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -8,16 +8,20 @@ FAISS serialises into memory and our callers write: `faiss.write_index` reports 
 damaged files without complaint, too, so callers check hashes first.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.errors import ConfigError, DamagedError
+from faceindex.errors import ConfigError, DamagedError, RefusedError
 from faceindex.gallery.exact import widened
 
 BLOCK_ROWS = 65_536
+
+TWO_LEVELS_FROM_LISTS = 2**15
+"""From this many lists on they are trained in two levels."""
 
 SERVING = frozenset(
     {
@@ -106,11 +110,51 @@ def train(index: Any, sample: NDArray[np.float16], seed: int, threads: int) -> N
         kind.cp.min_points_per_centroid = 1  # what is enough is decided in `recipe`; FAISS would warn on stderr
         if hasattr(kind, "pq"):
             kind.pq.cp.min_points_per_centroid = 1
+    wide = widened(sample)
     try:
-        index.train(widened(sample))
+        if isinstance(kind, faiss.IndexIVF):
+            if kind is index and kind.nlist >= TWO_LEVELS_FROM_LISTS:
+                kind.quantizer.add(_two_levels(wide, int(kind.nlist), seed))
+            if faiss.get_num_gpus():
+                clustering = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(kind.d))
+                kind.clustering_index = clustering
+        index.train(wide)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].rpartition(".cpp:")[2]
         raise ConfigError(f"the index cannot be trained on {len(sample)} faces: {reason}; choose another") from error
+
+
+def _two_levels(sample: NDArray[np.float32], lists: int, seed: int) -> NDArray[np.float32]:
+    """Return the centroids of very many lists, float32 (lists, d): those of clusters, and of clusters within them.
+
+    One k-means over all lists compares every face with every centroid; this one with twice the square root of their
+    number, as the baseline of the billion-scale benchmark of NeurIPS 2021 does.
+    """
+    upper = _kmeans(sample, round(lists**0.5), seed)
+    _, nearest_upper = upper.index.search(sample, 1)
+    counts = np.bincount(nearest_upper[:, 0], minlength=upper.k)
+    # Each cluster gets lists by its faces and at least one; what rounding leaves over goes where it lost most, and what
+    # the least ones took is taken from the largest.
+    wanted = counts * lists / len(sample)
+    shares = np.maximum(1, wanted.astype(np.int64))
+    missing = lists - int(shares.sum())
+    if missing > 0:
+        shares[np.argsort(shares - wanted, kind="stable")[:missing]] += 1
+    for _ in range(-missing):
+        shares[np.argmax(shares)] -= 1
+    parts = []
+    for cluster, share in enumerate(shares):
+        members = sample[nearest_upper[:, 0] == cluster]
+        parts.append(_kmeans(members, int(share), seed).centroids if len(members) else upper.centroids[[cluster]])
+    return np.concatenate(parts)
+
+
+def _kmeans(points: NDArray[np.float32], count: int, seed: int) -> Any:
+    faiss = _faiss()
+    options = {"min_points_per_centroid": 1, "max_points_per_centroid": 256, "gpu": bool(faiss.get_num_gpus())}
+    kmeans = faiss.Kmeans(points.shape[1], count, niter=10, seed=seed, **options)
+    kmeans.train(points)
+    return kmeans
 
 
 def fill(index: Any, vectors: NDArray[np.float16], threads: int) -> None:
@@ -150,8 +194,95 @@ def open_index(path: Path) -> Any:
         raise DamagedError(f"{path} is not an index that FAISS reads; run `faceindex check`") from error
 
 
+def centroids_of(index: Any) -> NDArray[np.float32] | None:
+    """Return the centroids of an index's lists, float32 (lists, d); None when only FAISS can rank them.
+
+    Four-bit codes of whole vectors are scanned from the numbers of the lists alone. Codes of residuals need distances
+    to the centroids too, and graphs of centroids are there to be asked.
+    """
+    faiss = _faiss()
+    if not isinstance(index, faiss.IndexIVFPQFastScan) or index.by_residual:
+        return None
+    quantizer = faiss.downcast_index(index.quantizer)
+    if not isinstance(quantizer, faiss.IndexFlat):
+        return None
+    centroids: NDArray[np.float32] = quantizer.reconstruct_n(0, quantizer.ntotal)
+    return centroids
+
+
+def require_sound(index: Any, name: str) -> None:
+    """Raise `RefusedError` unless an index is trained and measures squared Euclidean distance; `name` tells which."""
+    faiss = _faiss()
+    for layer in (index, _core(index)):
+        if not layer.is_trained:
+            raise RefusedError(f"the index of shard {name} is not trained; run the same command again")
+        if layer.metric_type != faiss.METRIC_L2:
+            raise RefusedError(
+                f"the index of shard {name} was wanted with FAISS's metric {faiss.METRIC_L2} (squared Euclidean), got "
+                f"{layer.metric_type}; run the same command again"
+            )
+
+
+def list_sizes(indexes: Sequence[Any]) -> NDArray[np.int64]:
+    """Return how many faces each inverted list has in all of these indexes together; none for graphs."""
+    faiss = _faiss()
+    kinds = [_core(index) for index in indexes]
+    lists = [kind.invlists for kind in kinds if isinstance(kind, faiss.IndexIVF)]
+    sizes = [[one.list_size(number) for number in range(one.nlist)] for one in lists]
+    return np.sum(sizes, axis=0, dtype=np.int64) if sizes else np.empty(0, np.int64)
+
+
+def quantisation_error(index: Any, vectors: NDArray[np.float32]) -> float:
+    """Return how badly what an index was trained for fits vectors, float32 (n, d).
+
+    The mean squared distance from what their product codes stand for; from the nearest centroid where codes are of
+    residuals or of single numbers; 0 for graphs. (FAISS 1.15's own `sa_decode` crashes for some fast-scan indexes.)
+    """
+    faiss = _faiss()
+    while isinstance(index, faiss.IndexPreTransform):
+        for place in range(index.chain.size()):
+            vectors = index.chain.at(place).apply(vectors)
+        index = faiss.downcast_index(index.index)
+    if not isinstance(index, faiss.IndexIVF):
+        return 0.0
+    if hasattr(index, "pq") and not index.by_residual:
+        difference = index.pq.decode(index.pq.compute_codes(vectors)) - vectors
+        return float(np.einsum("ij,ij->i", difference, difference).mean())
+    return float(index.quantizer.search(vectors, 1)[0].mean())
+
+
+def affine_map(
+    matrix: NDArray[np.float32], offsets: NDArray[np.float32]
+) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the function x -> x @ matrix.T + offsets, done in the calling thread alone.
+
+    numpy's own matrix product starts threads of its own, which stand in each other's way when several searches run.
+
+    Args:
+        matrix: float32 (m, d).
+        offsets: float32 (m,).
+    """
+    faiss = _faiss()
+    transform = faiss.LinearTransform(matrix.shape[1], matrix.shape[0], True)
+    faiss.copy_array_to_vector(matrix.ravel(), transform.A)
+    faiss.copy_array_to_vector(offsets, transform.b)
+    transform.is_trained = True
+
+    def apply(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        faiss.omp_set_num_threads(1)
+        mapped: NDArray[np.float32] = transform.apply(vectors)
+        return mapped
+
+    return apply
+
+
 def nearest(
-    index: Any, probes: NDArray[np.float32], depth: int, nprobe: int, alive: NDArray[np.bool_] | None
+    index: Any,
+    probes: NDArray[np.float32],
+    depth: int,
+    nprobe: int,
+    allowed: NDArray[np.uint8] | None,
+    lists: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the `depth` nearest vectors of each probe, in the calling thread.
 
@@ -160,7 +291,8 @@ def nearest(
         probes: float32 (q, d).
         depth: how many.
         nprobe: inverted lists visited.
-        alive: bool (n,), which vectors may be returned; None for all.
+        allowed: uint8, bits that tell which vectors may be returned, lowest first; None for all.
+        lists: int64 (q, nprobe), which lists to visit, for an index that `centroids_of` has an answer for.
 
     Returns:
         Squared distances, as good as the index's codes, float32 (q, depth), and vector numbers, int64 (q, depth);
@@ -168,15 +300,22 @@ def nearest(
     """
     faiss = _faiss()
     faiss.omp_set_num_threads(1)
-    options = {} if alive is None else {"sel": faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))}
-    lists = list_count(index)
-    if lists:
-        parameters = faiss.SearchParametersIVF(nprobe=min(nprobe, lists), **options)
+    options = {} if allowed is None else {"sel": faiss.IDSelectorBitmap(allowed)}
+    list_total = list_count(index)
+    if list_total:
+        parameters = faiss.SearchParametersIVF(nprobe=min(nprobe, list_total), **options)
     else:
         parameters = faiss.SearchParametersHNSW(efSearch=depth, **options)
     if isinstance(index, faiss.IndexPreTransform):
         parameters = faiss.SearchParametersPreTransform(index_params=parameters)
-    distances, rows = index.search(probes, depth, params=parameters)
+    if lists is None:
+        distances, rows = index.search(probes, depth, params=parameters)
+    else:
+        # FAISS's own wrapper of this call takes no parameters.
+        distances, rows = np.empty((len(probes), depth), np.float32), np.empty((len(probes), depth), np.int64)
+        arrays = (np.ascontiguousarray(probes), lists, np.zeros(lists.shape, np.float32), distances, rows)
+        x, visited, unused, found, numbers = (faiss.swig_ptr(array) for array in arrays)
+        index.search_preassigned_c(len(probes), x, depth, visited, unused, found, numbers, False, parameters)
     distances[rows < 0] = np.inf
     return distances, rows
 

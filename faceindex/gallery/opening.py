@@ -2,6 +2,9 @@
 
 from pathlib import PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from faceindex.catalog.checksums import verified_path
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
@@ -10,8 +13,13 @@ from faceindex.gallery.search import Gallery
 from faceindex.gallery.shard import Shard
 
 
-def open_gallery(files: Files, generation: Generation) -> Gallery:
+def open_gallery(files: Files, generation: Generation, alive: NDArray[np.void] | None = None) -> Gallery:
     """Return the searchable gallery of a generation.
+
+    Args:
+        files: of the catalog.
+        generation: served or not.
+        alive: V16 (n,), ascending: the faces that are alive, instead of all but the generation's tombstones.
 
     Raises:
         DamagedError: a file is missing or differs from what the generation recorded.
@@ -21,5 +29,8 @@ def open_gallery(files: Files, generation: Generation) -> Gallery:
     shards = []
     for recorded in generation.shards:
         paths = {PurePosixPath(entry.path).name: verified_path(files, entry) for entry in recorded.files}
-        shards.append(Shard(paths, tombstones))
-    return Gallery(shards, generation.model)
+        shard = Shard(paths, tombstones)
+        if alive is not None:
+            shard.alive &= np.isin(shard.ids, alive.view(shard.ids.dtype))
+        shards.append(shard)
+    return Gallery(shards, generation.model, generation.recipe)

@@ -1,97 +1,170 @@
-"""Brings a generation's shards in line with its live faces: keep, build, mark dead, measure."""
+"""Brings a generation's shards in line with its live faces: keep, merge, build, mark dead, measure, admit or refuse."""
 
-from dataclasses import replace
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from faceindex.arrays import ID_BYTES
 from faceindex.catalog import layout
 from faceindex.catalog.checksums import write_entry
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.generations import Shard as RecordedShard
 from faceindex.catalog.live import live_faces, write_tombstones
-from faceindex.gallery.build import ShardFiles, build_shard, train
+from faceindex.gallery.build import ShardFiles, build_shard, train, training_count
+from faceindex.gallery.compaction import compact_shards
+from faceindex.gallery.drift import drifted
+from faceindex.gallery.gate import admit, opened_in
 from faceindex.gallery.opening import open_gallery
-from faceindex.gallery.planning import plan_shards
-from faceindex.gallery.recall import measure_recall
-from faceindex.gallery.recipe import EXACT, RETRAIN_GROWTH, choose_recipe, outdated
+from faceindex.gallery.planning import ShardPlan, plan_shards
+from faceindex.gallery.recipe import EXACT, Wish, choose_recipe, other_kind
 from faceindex.gallery.search import Gallery
+from faceindex.gallery.shard import TrainedIndex
 from faceindex.machine import core_count
 from faceindex.tables import FACE_ROWS, from_float16_column, from_id_column
 from faceindex.types import IndexRecipe
 
+BUILD_BYTES = 4 << 30
+"""Memory that building shards may take."""
 
-def with_gallery(files: Files, draft: Generation, index: str) -> Generation:
-    """Return a generation with shards, tombstones and measured recall for the live faces of its view.
+COPIES = 4
+"""Times the bytes of a shard's vectors and faces that building it takes at its height."""
+
+FACE_ROW_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """One renewal: what is there and what is wanted."""
+
+    files: Files
+    draft: Generation
+    before: Gallery
+    live: NDArray[np.void]
+    recipe: IndexRecipe
+    rebuild: bool
+    most_faces: int
+    threads: int
+
+
+def with_gallery(
+    files: Files,
+    draft: Generation,
+    index: str,
+    *,
+    memory_bytes: int | None = None,
+    build_bytes: int = BUILD_BYTES,
+    compact: bool = False,
+) -> Generation:
+    """Return a generation with shards, tombstones and measured quality for the live faces of its view.
 
     Args:
         files: of the catalog, whose writer lock is held.
-        draft: the generation without them; its shards are those of the generation before.
-        index: "auto", "exact" or a FAISS factory string.
+        draft: the generation without them; its shards, recipe and quality are those of the generation before.
+        index: "auto", "exact" or a FAISS factory string, perhaps with parts of the operating point.
+        memory_bytes: what an automatic index may take in memory; None for what codes of the usual length take.
+        build_bytes: memory that building may take; it bounds how large shards are built and merged.
+        compact: merge what can be merged, and drop all dead faces.
+
+    Raises:
+        RefusedError: the index loses too much to be published; nothing the served generation needs was changed.
     """
-    threads = core_count()
+    wish = Wish.parse(index)
     live = from_id_column(live_faces(files, draft, ["face_id"])["face_id"])
-    # The draft's own tombstones are not made yet: what the shards hold is asked of them, dead or alive.
-    before = open_gallery(files, replace(draft, tombstones=None))
-    held = {
-        recorded.shard_id: shard.ids.view("V16") for recorded, shard in zip(draft.shards, before.shards, strict=True)
-    }
-    rebuild = _rebuild(draft, before, len(live), index)
-    recipe = (
-        draft.shards[0].recipe if draft.shards and not rebuild else choose_recipe(len(live), draft.dimension, index)
+    wanted = choose_recipe(len(live), draft.dimension, index, memory_bytes)
+    rebuild = (
+        not draft.shards
+        or other_kind(draft.recipe, wanted, index)
+        or (draft.quality is not None and drifted(draft.quality, draft.quality.trained_count, len(live)) is not None)
     )
-    plan = plan_shards(live, held, rebuild=rebuild, exact=recipe.factory == EXACT)
-    shards = [recorded for recorded in draft.shards if recorded.shard_id in plan.keep]
-    if len(plan.fresh) or not shards:
-        made = _build(files, draft, before if shards else None, plan.fresh, recipe, threads)
-        shards.append(_write(files, made))
-    dead = write_tombstones(files, draft.number, plan.dead) if len(plan.dead) else None
+    renewal = _Renewal(
+        files,
+        draft,
+        # The draft's own tombstones are not made yet: the shards' faces are held against those alive now.
+        open_gallery(files, replace(draft, tombstones=None), alive=live),
+        live,
+        wanted if rebuild else wish.applied(draft.recipe),
+        rebuild,
+        max(1, build_bytes // (COPIES * (2 * draft.dimension + FACE_ROW_BYTES))),
+        core_count(),
+    )
+    shards, dead = _shards(renewal, compact=compact)
     renewed = replace(
         draft,
-        shards=tuple(shards),
-        recipe=recipe,
-        tombstones=dead,
+        shards=shards,
+        recipe=renewal.recipe,
+        tombstones=write_tombstones(files, draft.number, dead) if len(dead) else None,
         face_count=len(live),
-        recall_at_10=None,
-        first_agreement=None,
+        quality=None,
     )
-    if recipe.factory == EXACT or not len(live):
+    if renewal.recipe.factory == EXACT or not len(live):
         return renewed
-    recall, agreement = measure_recall(open_gallery(files, renewed), threads)
-    return replace(renewed, recall_at_10=recall, first_agreement=agreement)
-
-
-def _rebuild(draft: Generation, before: Gallery, live_count: int, index: str) -> bool:
-    """Return whether the shards there are cannot be built upon."""
-    if not draft.shards:
-        return True
-    recipe = draft.shards[0].recipe
-    trained_on = len(before.shards[0].ids)
-    return outdated(recipe, live_count, draft.dimension, index) or (
-        recipe.factory != EXACT and live_count > RETRAIN_GROWTH * trained_on
+    start = time.perf_counter()
+    opened = open_gallery(files, renewed)
+    admitted = admit(
+        opened,
+        len(live),
+        wish,
+        tuned=not rebuild and draft.quality is not None,
+        open_ms=opened_in(start),
+        threads=renewal.threads,
     )
+    quality = admitted.quality
+    if rebuild or draft.quality is None:
+        trained = (len(live), quality.imbalance, quality.quantisation_error)
+    else:
+        trained = (draft.quality.trained_count, draft.quality.trained_imbalance, draft.quality.trained_error)
+    quality = replace(quality, trained_count=trained[0], trained_imbalance=trained[1], trained_error=trained[2])
+    return replace(renewed, recipe=admitted.gallery.recipe, quality=quality)
 
 
-def _build(
-    files: Files,
-    draft: Generation,
-    before: Gallery | None,
-    fresh: NDArray[np.void],
-    recipe: IndexRecipe,
-    threads: int,
-) -> ShardFiles:
-    """Return a shard of the fresh faces; its quantiser is that of the kept shards, or trained on these faces."""
-    faces = live_faces(files, draft, [*FACE_ROWS.names, "embedding"])
-    wanted = pa.Array.from_buffers(faces["face_id"].type, len(fresh), [None, pa.py_buffer(np.ascontiguousarray(fresh))])
-    faces = faces.filter(pc.is_in(faces["face_id"], value_set=wanted)).combine_chunks()
-    vectors = from_float16_column(faces["embedding"])
-    trained = None
-    if recipe.factory != EXACT:
-        trained = before.shards[0].trained_index() if before else train(recipe, vectors, threads)
-    return build_shard(faces, vectors, draft.model, recipe, trained, threads)
+def _shards(renewal: _Renewal, *, compact: bool) -> tuple[tuple[RecordedShard, ...], NDArray[np.void]]:
+    """Return the shards of the renewed generation, new ones written, and the ids of the dead faces they hold, V16."""
+    recorded = renewal.draft.shards
+    opened = {one.shard_id: shard for one, shard in zip(recorded, renewal.before.shards, strict=True)}
+    plan = plan_shards(
+        renewal.live,
+        {shard_id: shard.ids.view(f"V{ID_BYTES}") for shard_id, shard in opened.items()},
+        rebuild=renewal.rebuild,
+        exact=renewal.recipe.factory == EXACT,
+        most_faces=renewal.most_faces,
+        compact=compact,
+    )
+    kept = [one for one in recorded if one.shard_id in plan.keep]
+    made = [_write(renewal.files, one) for one in _new_shards(renewal, plan)]
+    return (*kept, *made), plan.dead
+
+
+def _new_shards(renewal: _Renewal, plan: ShardPlan) -> Iterator[ShardFiles]:
+    """Yield the shards that the plan asks for, one at a time, so that one at a time is in memory."""
+    opened = {one.shard_id: shard for one, shard in zip(renewal.draft.shards, renewal.before.shards, strict=True)}
+    if plan.merge:
+        fresh = _load(renewal, plan.fresh) if len(plan.fresh) else None
+        yield compact_shards([opened[shard] for shard in plan.merge], fresh, renewal.threads)
+        return
+    if not len(plan.fresh) and plan.keep:
+        return
+    trained: TrainedIndex | None = None
+    if renewal.recipe.factory != EXACT:
+        if plan.keep:
+            trained = opened[plan.keep[0]].trained_index()
+        else:
+            sample = plan.fresh[: training_count(renewal.recipe, renewal.draft.dimension)]
+            trained = train(renewal.recipe, _load(renewal, sample)[1], renewal.threads)
+    size = len(plan.fresh) if renewal.recipe.factory == EXACT else renewal.most_faces
+    for start in range(0, max(1, len(plan.fresh)), max(1, size)):
+        faces, vectors = _load(renewal, plan.fresh[start : start + size])
+        yield build_shard(faces, vectors, renewal.draft.model, renewal.recipe, trained, renewal.threads)
+
+
+def _load(renewal: _Renewal, wanted: NDArray[np.void]) -> tuple[pa.Table, NDArray[np.float16]]:
+    """Return some live faces, in order of face id, and their vectors."""
+    faces = live_faces(renewal.files, renewal.draft, [*FACE_ROWS.names, "embedding"], wanted).combine_chunks()
+    return faces.select(FACE_ROWS.names), from_float16_column(faces["embedding"])
 
 
 def _write(files: Files, made: ShardFiles) -> RecordedShard:

@@ -3,49 +3,62 @@
 Scores are true cosine similarities whatever the index, so a threshold means the same for all of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from faceindex.arrays import ID_BYTES, l2_normalize, require
-from faceindex.errors import ConfigError, DamagedError
-from faceindex.gallery.exact import Best, Block, contenders, cosines, search_exact, widened
-from faceindex.gallery.recipe import EXACT
+from faceindex.errors import ConfigError, DamagedError, ShapeError
+from faceindex.gallery import faiss_io
+from faceindex.gallery.exact import Block, search_exact
+from faceindex.gallery.recipe import EXACT, EXACT_BELOW
+from faceindex.gallery.scores import merged
 from faceindex.gallery.shard import Shard
 from faceindex.tables import FACE_ROWS, require_model
-from faceindex.types import CandidateLists, ModelId
+from faceindex.types import CandidateLists, IndexRecipe, ModelId
 
 FEWEST_RERANKED = 10
 """A search for fewer candidates than this re-ranks as many as one for these, so that both have the same first."""
 
-CHUNK_PROBES = 256
-"""Probes a thread searches at a time; 100 candidates of 128 numbers each take 13 MB."""
+CHUNK_PROBES = 2048
+"""Probes a thread searches at most at a time: FAISS scans a list once for all of them. With 100 candidates of 128
+numbers each they take some 30 MB."""
+
+WIDENING = 0.5
+"""Lists visited under a filter grow with this power of how much the filter leaves out."""
 
 
 class Gallery:
     """All shards of a generation; immutable.
 
     Args:
-        shards: of one recipe, filled from one trained index.
+        shards: filled from one trained index.
         model: whose embeddings they hold.
+        recipe: what the shards were built by, and the operating point they are searched at.
 
     Raises:
         ModelMismatchError: a shard holds another model's embeddings.
         DamagedError: the shards do not belong together.
     """
 
-    def __init__(self, shards: Sequence[Shard], model: ModelId) -> None:
+    def __init__(self, shards: Sequence[Shard], model: ModelId, recipe: IndexRecipe) -> None:
         for shard in shards:
             require_model(model, shard.model)
         kinds = {(shard.manifest.dimension, shard.recipe, shard.manifest.quantizer) for shard in shards}
-        if len(kinds) > 1:
+        if len(kinds) > 1 or any(kind[1] != recipe.untuned() for kind in kinds):
             raise DamagedError(f"shards of one kind wanted, got {sorted(map(str, kinds))}; run `faceindex check`")
         self.shards = tuple(shards)
         self.model = model
+        self.recipe = recipe
+
+    def at(self, recipe: IndexRecipe) -> "Gallery":
+        """Return the same gallery, searched at another operating point."""
+        return Gallery(self.shards, self.model, recipe)
 
     @cached_property
     def size(self) -> int:
@@ -60,22 +73,31 @@ class Gallery:
     def blocks(self) -> Iterator[Block]:
         """Yield all live faces and their vectors, block by block."""
         for shard in self.shards:
-            yield from shard.blocks()
+            yield from shard.blocks(shard.living())
 
-    def search(self, probes: NDArray[np.float32], model: ModelId, k: int, threads: int = 1) -> CandidateLists:
+    def search(
+        self,
+        probes: NDArray[np.float32],
+        model: ModelId,
+        k: int,
+        threads: int = 1,
+        allowed: Sequence[NDArray[np.bool_]] | None = None,
+    ) -> CandidateLists:
         """Return the k most similar faces of each probe; fewer where the gallery, or the lists visited, have fewer.
 
-        The answer does not depend on the number of threads, nor on what other probes are searched together.
+        The answer does not depend on the number of shards or threads, nor on what other probes are searched together.
 
         Args:
             probes: float32 (q, d), any length but zero.
             model: whose embeddings they are.
             k: candidates for each probe, 1 or more.
             threads: for searching an index; exact search uses those of numpy's matrix product.
+            allowed: for each shard, bool (faces of the shard,), which faces may be returned, as `masks_of` gives them;
+                None for all. Dead ones never are.
 
         Raises:
             ModelMismatchError: the probes are another model's.
-            ShapeError: another dimension, or a probe that is zero or not finite.
+            ShapeError: another dimension, a probe that is zero or not finite, or masks of other shards.
             ConfigError: k is less than 1.
         """
         if k < 1:
@@ -83,15 +105,24 @@ class Gallery:
         require_model(self.model, model)
         require("probes", probes, np.float32, (None, self.dimension))
         probes = l2_normalize(probes)
-        if not self.shards or self.shards[0].recipe.factory == EXACT:
-            return search_exact(self.blocks(), probes, model, k)
-        chunks = [probes[start : start + CHUNK_PROBES] for start in range(0, len(probes), CHUNK_PROBES)]
-        if threads > 1 and len(chunks) > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                parts = list(pool.map(lambda chunk: self._search_index(chunk, k), chunks))
-        else:
-            parts = [self._search_index(chunk, k) for chunk in chunks]
-        return Best.stacked(parts, k).candidates(model)
+        masks = self._masks(allowed)
+        pairs = list(zip(self.shards, masks, strict=True))
+        count = sum(len(shard.ids) if mask is None else int(mask.sum()) for shard, mask in pairs)
+        few = count == 0 or (allowed is not None and count < EXACT_BELOW)
+        if few or self.recipe.factory == EXACT:
+            return search_exact((block for pair in pairs for block in pair[0].blocks(pair[1])), probes, model, k)
+        return self._search_index(probes, k, threads, masks, count)
+
+    def masks_of(self, face_ids: NDArray[np.void]) -> list[NDArray[np.bool_]]:
+        """Return which faces of each shard are among these, V16 (n,) in any order: what `search` takes as `allowed`."""
+        wanted = np.ascontiguousarray(face_ids).view(f"S{ID_BYTES}")
+        masks = []
+        for shard in self.shards:
+            rows, found = shard.rows_of(wanted)
+            mask = np.zeros(len(shard.ids), bool)
+            mask[rows[found]] = True
+            masks.append(mask)
+        return masks
 
     def face_rows(self, face_ids: NDArray[np.void]) -> pa.Table:
         """Return the rows of FACE_ROWS of live faces, in the order of `face_ids`, V16 (n,).
@@ -127,27 +158,86 @@ class Gallery:
             raise DamagedError(f"{len(ids)} faces wanted, {found_count} found in the gallery; run `faceindex check`")
         return places
 
-    def _search_index(self, probes: NDArray[np.float32], k: int) -> Best:
-        best = Best(len(probes), k)
-        if not self.size:
-            return best
-        depth = min(self.size, max(k, FEWEST_RERANKED) * max(1, self.shards[0].recipe.rerank))
-        found = [shard.nearest(probes, depth) for shard in self.shards]
-        distances = np.concatenate([part[0] for part in found], axis=1)
-        rows = np.concatenate([part[1] for part in found], axis=1)
-        chosen = nearest_of_all(distances, depth, k)
-        shard_of = np.repeat(np.arange(len(self.shards)), depth)
-        scores = np.full(distances.shape, -np.inf, np.float32)
-        for number, shard in enumerate(self.shards):
-            probe, column = np.nonzero(chosen & (shard_of == number))
-            wide = widened(shard.vectors.take(rows[probe, column], axis=0))
-            scores[probe, column] = np.einsum("ij,ij->i", wide, probes[probe])
-        probe, column = contenders(scores, k, np.full(len(probes), -np.inf, np.float32))
-        for number, shard in enumerate(self.shards):
-            here = shard_of[column] == number
-            place = rows[probe[here], column[here]]
-            best.add(probe[here], shard.ids[place], cosines(probes, probe[here], shard.vectors, place))
-        return best
+    def _masks(self, allowed: Sequence[NDArray[np.bool_]] | None) -> list[NDArray[np.bool_] | None]:
+        """Return which faces of each shard may be found: the live ones of those allowed; None for all."""
+        if allowed is None:
+            return [shard.living() for shard in self.shards]
+        if len(allowed) != len(self.shards):
+            raise ShapeError(f"a mask for each of {len(self.shards)} shards wanted, got {len(allowed)}; use masks_of")
+        for shard, mask in zip(self.shards, allowed, strict=True):
+            require("allowed", mask, np.bool_, (len(shard.ids),))
+        return [shard.living(mask) for shard, mask in zip(self.shards, allowed, strict=True)]
+
+    def _search_index(
+        self, probes: NDArray[np.float32], k: int, threads: int, masks: Sequence[NDArray[np.bool_] | None], count: int
+    ) -> CandidateLists:
+        """Search with the index; `count` faces may be found."""
+        depth = min(count, max(k, FEWEST_RERANKED) * max(1, self.recipe.rerank))
+        # Faces that may be found lie further from a probe than all faces do, in more lists.
+        nprobe = round(self.recipe.nprobe * (self.size / count) ** WIDENING)
+        allowed = [None if mask is None else np.packbits(mask, bitorder="little") for mask in masks]
+        chunks = list(_chunks(probes, threads))
+        search = partial(self._search_chunk, k=k, depth=depth, nprobe=nprobe, allowed=allowed)
+        if threads == 1:
+            found = [search(chunk) for chunk in chunks]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                # Either probes or shards are divided: a task that waited for others of its pool could wait for ever.
+                if len(chunks) > 1:
+                    found = list(pool.map(search, chunks))
+                else:
+                    found = [search(chunk, each=pool.map) for chunk in chunks]
+        similarities = np.concatenate([np.empty((0, k), np.float32), *(part[0] for part in found)])
+        face_ids = np.concatenate([np.empty((0, k), f"S{ID_BYTES}"), *(part[1] for part in found)])
+        return CandidateLists(face_ids.view(f"V{ID_BYTES}"), similarities, self.model)
+
+    def _search_chunk(
+        self,
+        probes: NDArray[np.float32],
+        *,
+        k: int,
+        depth: int,
+        nprobe: int,
+        allowed: Sequence[NDArray[np.uint8] | None],
+        each: Callable[..., Iterable[Any]] = map,
+    ) -> tuple[NDArray[np.float32], NDArray[np.bytes_]]:
+        """Return similarities float32 (q, k) and face ids S16 (q, k) of the k best of each probe, best first.
+
+        Args:
+            probes: float32 (q, d), unit length.
+            k: candidates of each.
+            depth: candidates re-ranked.
+            nprobe: lists visited.
+            allowed: bits of the faces of each shard that may be found; None for all.
+            each: `map`, or that of a pool.
+        """
+        coarse = self.shards[0].coarse
+        lists = None if coarse is None else coarse.lists(probes, nprobe)
+
+        def scan(shard: Shard, bits: NDArray[np.uint8] | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+            return faiss_io.nearest(shard.index, probes, depth, nprobe, bits, lists)
+
+        def rank(shard: Shard, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bytes_]]:
+            return shard.ranked(probes, rows, k)
+
+        found = list(each(scan, self.shards, allowed))
+        chosen = nearest_of_all(np.concatenate([distances for distances, _ in found], axis=1), depth, k)
+        rows = np.where(chosen, np.concatenate([rows for _, rows in found], axis=1), -1)
+        ranked: list[tuple[NDArray[np.float32], NDArray[np.bytes_]]] = list(
+            each(rank, self.shards, np.split(rows, len(self.shards), axis=1))
+        )
+        if len(ranked) == 1:
+            return ranked[0]
+        similarities, face_ids = (np.concatenate(part, axis=1) for part in zip(*ranked, strict=True))
+        return merged(similarities, face_ids, k)
+
+
+def _chunks(probes: NDArray[np.float32], threads: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the probes in parts of one size, so that all threads are done at the same time."""
+    rounds = -(-len(probes) // (threads * CHUNK_PROBES))
+    size = max(1, -(-len(probes) // max(1, threads * rounds)))
+    for start in range(0, len(probes), size):
+        yield probes[start : start + size]
 
 
 def nearest_of_all(distances: NDArray[np.float32], depth: int, k: int) -> NDArray[np.bool_]:

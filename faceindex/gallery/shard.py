@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from faceindex.arrays import ID_BYTES
 from faceindex.errors import DamagedError
 from faceindex.gallery import faiss_io
+from faceindex.gallery.coarse import CoarseRanking
 from faceindex.gallery.exact import BLOCK_ROWS, Block
+from faceindex.gallery.scores import best_rows, cosines
 from faceindex.tables import FACE_ROWS, from_id_column, map_arrow
 from faceindex.types import IndexRecipe, ModelId
 
@@ -96,6 +98,21 @@ class Shard:
         self.alive[rows[found]] = False
 
     @property
+    def name(self) -> str:
+        """The shard's id."""
+        return self._files[MANIFEST].parent.name
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of the opened shard: its index, and which of its faces are alive."""
+        return self.alive.nbytes + (self._files[INDEX].stat().st_size if INDEX in self._files else 0)
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Files mapped into memory, read as they are needed."""
+        return self._files[VECTORS].stat().st_size + self._files[FACES].stat().st_size
+
+    @property
     def model(self) -> ModelId:
         return self.manifest.model
 
@@ -115,6 +132,12 @@ class Shard:
         _require_same(path, self.vectors.shape, (index.ntotal, index.d))
         return index
 
+    @cached_property
+    def coarse(self) -> CoarseRanking | None:
+        """How the lists of the index are ranked, the same for all shards of a gallery; None when FAISS does it."""
+        centroids = faiss_io.centroids_of(self.index)
+        return None if centroids is None else CoarseRanking(centroids)
+
     def trained_index(self) -> TrainedIndex:
         """Return the empty index that this shard was filled from, to fill another shard from."""
         return TrainedIndex(faiss_io.emptied(self._files[INDEX]), str(self.manifest.quantizer))
@@ -126,20 +149,43 @@ class Shard:
         found[found] = self.ids[rows[found]] == ids[found]
         return rows, found
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the live faces and their vectors, block by block."""
+    def blocks(self, chosen: NDArray[np.bool_] | None = None) -> Iterator[Block]:
+        """Yield faces and their vectors, block by block; those of a mask, bool (n,), or all."""
         for start in range(0, len(self.ids), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
-            alive = self.alive[part]
-            if alive.all():
+            if chosen is None or chosen[part].all():
                 yield self.ids[part], self.vectors[part]
-            elif alive.any():
-                yield self.ids[part][alive], self.vectors[part][alive]
+            elif chosen[part].any():
+                yield self.ids[part][chosen[part]], self.vectors[part][chosen[part]]
 
-    def nearest(self, probes: NDArray[np.float32], depth: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return distances and rows of the live faces nearest by the index; see `faiss_io.nearest`."""
-        alive = None if self.live_count == len(self.ids) else self.alive
-        return faiss_io.nearest(self.index, probes, depth, self.recipe.nprobe, alive)
+    def ranked(
+        self, probes: NDArray[np.float32], rows: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bytes_]]:
+        """Return the k most similar of the faces that each probe is compared with.
+
+        Args:
+            probes: float32 (q, d).
+            rows: int64 (q, n), which faces; -1 for none.
+            k: how many, at most n are found.
+
+        Returns:
+            Similarities float32 (q, k), descending, and face ids S16 (q, k); -inf and zero where there is none.
+        """
+        count = rows.shape[1]
+        scores = cosines(probes, np.repeat(np.arange(len(probes)), count), self.vectors, rows.ravel())
+        best, places = best_rows(scores.reshape(rows.shape), rows, k)
+        similarities = np.full((len(probes), k), -np.inf, np.float32)
+        face_ids = np.zeros((len(probes), k), f"S{ID_BYTES}")
+        there = np.isfinite(best)
+        similarities[:, : best.shape[1]] = best
+        face_ids[:, : best.shape[1]][there] = self.ids[places[there]]
+        return similarities, face_ids
+
+    def living(self, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.bool_] | None:
+        """Return which faces a search may return, bool (n,): the live ones of those allowed; None for all."""
+        if self.live_count == len(self.ids):
+            return allowed
+        return self.alive if allowed is None else self.alive & allowed
 
 
 def _map_vectors(path: Path) -> NDArray[np.float16]:

@@ -66,7 +66,8 @@ def publish_plan(
         face_count=0,
         batches={**(served.batches if served else {}), **done},
         view=write_view(files, number, view),
-        recipe=IndexRecipe(EXACT),
+        recipe=served.recipe if served else IndexRecipe(EXACT),
+        quality=served.quality if served else None,
         shards=served.shards if served else (),
         runs=served.runs if served else {},
         previous=served.number if served else None,
@@ -81,11 +82,20 @@ def publish_plan(
     return finished
 
 
-def publish_gallery(catalog: Catalog, served: Generation) -> Generation:
-    """Publish a generation of the same photos with the kind of index the settings now ask for."""
+def publish_gallery(catalog: Catalog, served: Generation, *, compact: bool = False) -> Generation:
+    """Publish a generation of the same photos with the kind of index the settings now ask for.
+
+    Args:
+        catalog: the catalog, whose writer lock is held.
+        served: the generation that is served.
+        compact: merge shards, and drop the dead faces in them.
+
+    Raises:
+        RefusedError: the index loses too much; the served generation stays.
+    """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
-    finished = with_gallery(catalog.files, draft, catalog.settings.index)
+    finished = with_gallery(catalog.files, draft, catalog.settings.index, compact=compact)
     generations.publish(catalog.files, finished)
     return finished
 

@@ -15,7 +15,7 @@ from faceindex.catalog.generations import BatchFiles, Generation, Shard
 from faceindex.catalog.live import rows_of
 from faceindex.errors import DamagedError
 from faceindex.tables import PHOTOS_VIEW
-from faceindex.types import FileEntry, IndexRecipe, ModelId
+from faceindex.types import FileEntry, IndexQuality, IndexRecipe, ModelId
 
 texts = st.text(max_size=20)
 counts = st.integers(0, 2**62)
@@ -40,8 +40,8 @@ generations = st.builds(
     tombstones=st.none() | entries,
     runs=st.dictionaries(texts, st.lists(entries, max_size=2).map(tuple), max_size=2),
     previous=st.none() | counts,
-    recall_at_10=st.none() | st.floats(0, 1),
-    first_agreement=st.none() | st.floats(0, 1),
+    quality=st.none()
+    | st.builds(IndexQuality, counts, *[st.floats(0, 1)] * 3, *[st.floats(0, 1e9)] * 2, counts, counts),
 )
 # Few distinct bytes, zero among them, so that ids share beginnings and end in zeros.
 ids = st.binary(min_size=4, max_size=4).map(lambda part: bytes(byte % 3 for byte in part) + bytes(12))

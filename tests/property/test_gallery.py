@@ -43,9 +43,9 @@ def test_exact_search_equals_sorting_everything(faces: tuple[np.ndarray, np.ndar
 faces = st.sets(st.integers(0, 60))
 
 
-@given(faces, st.lists(faces, max_size=10), st.booleans(), st.booleans())
+@given(faces, st.lists(faces, max_size=10), st.booleans(), st.booleans(), st.booleans(), st.integers(1, 70))
 def test_shards_less_tombstones_are_the_live_faces_whatever_was_there(
-    live: set[int], held: list[set[int]], rebuild: bool, exact: bool
+    live: set[int], held: list[set[int]], rebuild: bool, exact: bool, compact: bool, most_faces: int
 ):
     ids = random_ids(61, 1)
     owned: set[int] = set()
@@ -54,8 +54,10 @@ def test_shards_less_tombstones_are_the_live_faces_whatever_was_there(
         shards[str(number)] = ids[sorted(part - owned)]
         owned |= part
 
-    plan = plan_shards(ids[sorted(live)], shards, rebuild=rebuild, exact=exact)
+    plan = plan_shards(ids[sorted(live)], shards, rebuild=rebuild, exact=exact, most_faces=most_faces, compact=compact)
 
-    after = np.concatenate([plan.fresh, *(shards[shard] for shard in plan.keep)]).view("S16")
+    alive = ids[sorted(live)].view("S16")
+    merged = [shards[shard][np.isin(shards[shard].view("S16"), alive)] for shard in plan.merge]
+    after = np.concatenate([plan.fresh, *merged, *(shards[shard] for shard in plan.keep)]).view("S16")
     left = after[~np.isin(after, plan.dead.view("S16"))]
     assert sorted(left) == sorted(ids[sorted(live)].view("S16"))

@@ -36,7 +36,7 @@ def shard_files(
 ) -> ShardFiles:
     """Return a shard of faces in any order."""
     order = np.argsort(ids.view("S16"))
-    return build_shard(face_table(ids[order]), vectors[order].astype(np.float16), MODEL, recipe, trained)
+    return build_shard(face_table(ids[order]), vectors[order].astype(np.float16), MODEL, recipe.untuned(), trained)
 
 
 def write_shard(made: ShardFiles, folder: Path) -> dict[str, Path]:
@@ -61,7 +61,7 @@ def make_gallery(
     parts = [slice(first, None, shards) for first in range(shards)]
     made = [shard_files(ids[part], vectors[part], recipe, trained) for part in parts]
     opened = [Shard(write_shard(one, folder / f"{n}-{one.shard_id}"), tombstones) for n, one in enumerate(made)]
-    return Gallery(opened, MODEL)
+    return Gallery(opened, MODEL, recipe)
 
 
 def naive_search(

@@ -19,6 +19,7 @@ from faceindex.catalog.generations import (
 )
 from faceindex.config import Settings
 from faceindex.errors import CatalogError, DamagedError
+from faceindex.types import IndexQuality
 from tests.support.catalogs import make_catalog, make_generation, publish_next
 
 
@@ -32,7 +33,8 @@ def flips(data: bytes, count: int, seed: int) -> list[bytes]:
 def test_a_manifest_comes_back_as_it_was_written(root: str) -> None:
     files = make_catalog(root).files
     generation = load(files, 2)
-    measured = replace(generation, recall_at_10=0.97, first_agreement=1.0, tombstones=None, shards=())
+    quality = IndexQuality(100, 0.97, 1.0, 1.0, 0.1, 20.0, 1000, 2000)
+    measured = replace(generation, quality=quality, tombstones=None, shards=())
 
     for one in (generation, measured):
         assert Generation.from_bytes(one.to_bytes(), "x") == one

@@ -80,7 +80,7 @@ def test_a_shard_that_differs_in_anything_has_another_id(halves: np.ndarray, cha
     elif change == "faces":
         table = table.set_column(7, table.schema.field(7), table["quality"].take(np.arange(100)[::-1]))
     elif change == "recipe":
-        recipe = IndexRecipe(IVF.factory, 9, 10)
+        recipe = IndexRecipe(IVF.factory, seed=1)
     else:
         trained = train(IVF, halves[::-1])
 

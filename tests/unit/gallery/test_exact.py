@@ -6,7 +6,8 @@ import pytest
 
 from faceindex.arrays import l2_normalize
 from faceindex.gallery import exact
-from faceindex.gallery.exact import MARGIN, cosines, search_exact, widened
+from faceindex.gallery.exact import MARGIN, search_exact, widened
+from faceindex.gallery.scores import cosines
 from tests.support.galleries import MODEL, answers, naive_search, random_ids
 from tests.support.people import synthetic_people
 
@@ -37,7 +38,6 @@ def test_blocks_larger_than_the_working_memory_are_cut(monkeypatch: pytest.Monke
     probes = l2_normalize(vectors[:23])
     monkeypatch.setattr(exact, "BLOCK_ROWS", 13)
     monkeypatch.setattr(exact, "BLOCK_PROBES", 5)
-    monkeypatch.setattr(exact, "PAIRS", 3)
 
     found = search_exact(blocks_of(ids, vectors, 100), probes, MODEL, 10)
 

@@ -3,32 +3,34 @@ from pathlib import Path
 import numpy as np
 
 from faceindex.gallery.build import train
-from faceindex.gallery.recall import measure_recall
+from faceindex.gallery.recall import Recall, draw_sample, measure
 from faceindex.types import IndexRecipe
 from tests.support.galleries import make_gallery, random_ids
 from tests.support.people import synthetic_people
 
 
-def measured(folder: Path, nprobe: int) -> tuple[float, float]:
+def measured(folder: Path, nprobe: int) -> Recall:
     vectors, _ = synthetic_people([3] * 1000, seed=1)
     recipe = IndexRecipe("IVF32,PQ12x4fs", nprobe, rerank=20)
     trained = train(recipe, vectors.astype(np.float16))
     ids = random_ids(3000, 1)
-    return measure_recall(make_gallery(folder, ids, vectors, recipe, trained, shards=2, tombstones=ids[:50]), threads=1)
+    gallery = make_gallery(folder, ids, vectors, recipe, trained, shards=2, tombstones=ids[:50])
+    return measure(gallery, draw_sample(gallery, 500))
 
 
 def test_an_index_that_visits_all_lists_loses_next_to_nothing(tmp_path: Path):
-    recall, first = measured(tmp_path, nprobe=32)
+    found = measured(tmp_path, nprobe=32)
 
-    assert recall > 0.99
-    assert first > 0.99
+    assert found.recall_at_10 > 0.99
+    assert found.first_agreement > 0.99
+    assert found.mated_rank_1 > 0.99
 
 
 def test_an_index_that_visits_one_list_of_32_is_found_out(tmp_path: Path):
-    recall, first = measured(tmp_path, nprobe=1)
+    found = measured(tmp_path, nprobe=1)
 
-    assert recall < 0.8
-    assert first < 0.9
+    assert found.recall_at_10 < 0.7
+    assert found.first_agreement < 0.8
 
 
 def test_an_exact_gallery_loses_nothing(tmp_path: Path):
@@ -36,4 +38,6 @@ def test_an_exact_gallery_loses_nothing(tmp_path: Path):
 
     gallery = make_gallery(tmp_path, random_ids(300, 1), vectors, IndexRecipe("exact"), shards=2)
 
-    assert measure_recall(gallery, threads=1) == (1.0, 1.0)
+    found = measure(gallery, draw_sample(gallery, 100))
+
+    assert (found.recall_at_10, found.first_agreement, found.mated_rank_1) == (1.0, 1.0, 1.0)

@@ -21,7 +21,7 @@ def test_a_gallery_is_exact_below_fifty_thousand_faces():
     ],
 )
 def test_lists_are_some_four_times_the_square_root_of_the_faces(faces: int, factory: str, nprobe: int):
-    assert choose_recipe(faces, 128) == IndexRecipe(factory, nprobe, rerank=10)
+    assert choose_recipe(faces, 128) == IndexRecipe(factory, nprobe, rerank=20)
 
 
 @pytest.mark.parametrize("faces", [50_000, 65_536, 99_999, 262_144, 3_000_000])
@@ -33,13 +33,12 @@ def test_an_automatic_index_always_has_enough_faces_to_train(faces: int):
 
 
 @pytest.mark.parametrize(
-    ("dimension", "codes", "rerank"),
-    [(96, "PQ48x4fs", 10), (512, "PQ128x4fs", 20), (127, "SQ8", 2), (7, "SQ8", 2), (1, "PQ1x4fs", 2)],
+    ("dimension", "codes"), [(96, "PQ48x4fs"), (512, "PQ128x4fs"), (127, "SQ8"), (7, "SQ8"), (1, "PQ1x4fs")]
 )
-def test_codes_divide_the_dimension_and_coarser_codes_are_re_ranked_deeper(dimension: int, codes: str, rerank: int):
+def test_codes_divide_the_dimension(dimension: int, codes: str):
     recipe = choose_recipe(100_000, dimension)
 
-    assert (recipe.factory, recipe.rerank) == (f"IVF1024,{codes}", rerank)
+    assert recipe.factory == f"IVF1024,{codes}"
     assert faces_needed(recipe.factory, dimension) <= 100_000
 
 
@@ -128,3 +127,35 @@ def test_a_forced_index_goes_when_auto_is_asked_for_again():
 
     assert outdated(forced, MANY, 128, "auto")
     assert not outdated(grown, MANY, 128, "auto"), "more faces alone do not make an index outdated"
+
+
+def test_parts_of_the_operating_point_that_were_asked_for_are_taken():
+    recipe = choose_recipe(MANY, 128, "IVF64,PQ16x4fs;nprobe=7;rerank=3")
+
+    assert recipe == IndexRecipe("IVF64,PQ16x4fs", 7, 3)
+    assert choose_recipe(1_000_000, 128, "auto;nprobe=64").nprobe == 64
+    assert outdated(recipe, MANY, 128, "IVF64,PQ16x4fs;nprobe=8")
+    assert not outdated(recipe, MANY, 128, "IVF64,PQ16x4fs;rerank=3")
+
+
+@pytest.mark.parametrize("index", ["auto;nprobe", "auto;nprobe=0", "auto;lists=4", "auto;nprobe=-1", "auto;rerank=x"])
+def test_parts_that_are_not_known_are_refused(index: str):
+    with pytest.raises(ConfigError, match=r"FACTORY\[;nprobe=N\]\[;rerank=N\]"):
+        choose_recipe(MANY, 128, index)
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "factory"),
+    [(None, "IVF4096,PQ64x4fs"), (40, "IVF4096,PQ64x4fs"), (24, "IVF4096,PQ32x4fs"), (12, "OPQ8,IVF4096,PQ8x4fs")],
+)
+def test_less_memory_takes_shorter_codes(megabytes: int | None, factory: str):
+    assert choose_recipe(10**6, 128, memory_bytes=megabytes and megabytes * 10**6).factory == factory
+
+
+def test_less_memory_than_any_index_takes_is_refused():
+    with pytest.raises(ConfigError, match="takes 9 MB at least, 8 MB given"):
+        choose_recipe(10**6, 128, memory_bytes=8 * 10**6)
+
+
+def test_the_centroids_of_very_many_lists_are_a_graph():
+    assert choose_recipe(100_000_000, 128).factory == "IVF32768_HNSW32,PQ64x4fs"

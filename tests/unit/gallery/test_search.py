@@ -187,7 +187,7 @@ def test_a_gallery_whose_faces_are_all_dead_finds_nobody(archive: Archive, facto
 
 
 def test_an_empty_gallery_finds_nobody():
-    gallery = Gallery([], MODEL)
+    gallery = Gallery([], MODEL, EXACT)
 
     found = gallery.search(np.ones((2, 5), np.float32), MODEL, 3)
 
@@ -251,7 +251,7 @@ def test_shards_of_two_models_are_refused(archive: Archive, tmp_path: Path):
     shard = archive.gallery(tmp_path, EXACT).shards[0]
 
     with pytest.raises(ModelMismatchError):
-        Gallery([shard], ModelId("other@1"))
+        Gallery([shard], ModelId("other@1"), EXACT)
 
 
 def test_shards_filled_from_two_trained_indexes_are_refused(archive: Archive, tmp_path: Path):
@@ -262,7 +262,7 @@ def test_shards_filled_from_two_trained_indexes_are_refused(archive: Archive, tm
     ]
 
     with pytest.raises(DamagedError, match="shards of one kind wanted"):
-        Gallery(shards, MODEL)
+        Gallery(shards, MODEL, IVF)
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +296,7 @@ def test_faces_that_are_dead_or_unknown_are_refused(sharded: Gallery, archive: A
 
 def test_no_faces_give_an_empty_table(sharded: Gallery):
     assert sharded.face_rows(random_ids(0, 1)).num_rows == 0
-    assert Gallery([], MODEL).face_rows(random_ids(0, 1)).num_rows == 0
+    assert Gallery([], MODEL, EXACT).face_rows(random_ids(0, 1)).num_rows == 0
     assert sharded.vectors_of(random_ids(0, 1)).shape == (0, DIMENSION)
 
 
@@ -307,3 +307,41 @@ def test_what_ties_with_the_last_of_several_lists_is_left_out():
     chosen = nearest_of_all(distances, depth=3, k=1)
 
     assert chosen.tolist() == [[True, False, True, False], [True] * 4, [True, False, False, False]]
+
+
+@pytest.fixture(scope="module")
+def galleries(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> list[Gallery]:
+    dead = archive.ids[::11]
+    folder = tmp_path_factory.mktemp("filtered")
+    return [archive.gallery(folder / str(n), IVF, shards=n, tombstones=dead) for n in (1, 3)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.5])
+@pytest.mark.parametrize("exact_below", [0, 50_000])
+def test_a_filter_finds_what_sorting_the_faces_it_leaves_finds(
+    galleries: list[Gallery],
+    archive: Archive,
+    share: float,
+    exact_below: int,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(module, "EXACT_BELOW", exact_below)
+    chosen = np.random.default_rng(5).random(FACES) < share
+    living = chosen & ~np.isin(archive.ids.view("S16"), archive.ids[::11].view("S16"))
+    probes = l2_normalize(archive.probes)
+    truth = naive_search(archive.ids[living], archive.vectors[living], probes, 10)[0]
+
+    found = [one.search(archive.probes, MODEL, 10, 2, one.masks_of(archive.ids[chosen])) for one in galleries]
+
+    assert same(*found)
+    assert set(map(bytes, np.unique(found[0].face_ids))) <= {bytes(16), *map(bytes, archive.ids[living])}
+    assert living.sum() == 0 or recall(found[0], truth) >= (1.0 if exact_below else 0.97)
+
+
+def test_masks_of_other_shards_are_refused(galleries: list[Gallery], archive: Archive):
+    masks = galleries[1].masks_of(archive.ids)
+
+    with pytest.raises(ShapeError, match="a mask for each of 1 shards wanted, got 3"):
+        galleries[0].search(archive.probes, MODEL, 3, allowed=masks)
+    with pytest.raises(ShapeError, match="allowed must be bool"):
+        galleries[0].search(archive.probes, MODEL, 3, allowed=[masks[0]])

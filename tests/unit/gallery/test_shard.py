@@ -50,7 +50,7 @@ def test_tombstones_of_this_shard_and_of_others_are_told_apart(files: dict[str, 
 
     assert np.flatnonzero(~shard.alive).tolist() == [0, 7, 299]
     assert shard.live_count == 297
-    assert np.concatenate([ids for ids, _ in shard.blocks()]).tolist() == shard.ids[shard.alive].tolist()
+    assert np.concatenate([ids for ids, _ in shard.blocks(shard.living())]).tolist() == shard.ids[shard.alive].tolist()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,184 @@
+"""The index against exact search and raw FAISS: speed, what is lost, latency, memory, build.
+
+    python synthetic_faces.py faces.npz --people 100000 --faces 10 --probes 5000
+    python benchmarks/gallery.py faces.npz
+
+Rounds of all contenders alternate, and the median of each counts. FAISS runs with the same factory, parameters and
+number of threads, and re-ranks float32 vectors in memory; ours re-ranks float16 vectors from a mapped file.
+"""
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from galleries import MODEL, NO_IDS, Faces, build, paths_of, resident_bytes, seconds_of, temporary, write
+from report import machine, publish
+
+from faceindex.arrays import l2_normalize
+from faceindex.gallery.build import build_shard
+from faceindex.gallery.compaction import compact_shards
+from faceindex.gallery.exact import search_exact
+from faceindex.gallery.recall import draw_sample
+from faceindex.gallery.recipe import choose_recipe
+from faceindex.gallery.search import Gallery
+from faceindex.gallery.shard import Shard
+from faceindex.gallery.tuning import Target, tune
+from faceindex.types import IndexRecipe
+
+K = 10
+ADDED = 10_000
+MATED_AIM = Target(recall_at_10=0.0, first_agreement=0.0, mated_rank_1=0.999)
+"""For a search that must find people who are there, and may give strangers other strangers."""
+
+EXACT_PROBES = 1000
+
+
+def shares(faces: Faces, found: Any, truth: Any) -> dict[str, float]:
+    """Return what was found as shares of exact search's answer, and how often the first is the person."""
+    people = dict(zip(faces.ids.view("S16").tolist(), faces.people.tolist(), strict=True))
+    mated = faces.probe_people >= 0
+
+    def rank_1(ids: Any) -> float:
+        first = [people[bytes(one)] for one in ids[mated, 0].view("S16").astype(object)]
+        return float(np.mean(np.array(first) == faces.probe_people[mated]))
+
+    answers, wanted = found.face_ids.view("S16"), truth.face_ids.view("S16")
+    first = answers[:, 0] == wanted[:, 0]
+    recall = (wanted[:, :, np.newaxis] == answers[:, np.newaxis, :]).any(axis=2).mean(axis=1)
+    return {
+        "mated rank-1": rank_1(found.face_ids),
+        "of exact": rank_1(truth.face_ids),
+        "first as exact": float(first.mean()),
+        "enrolled": float(first[mated].mean()),
+        "strangers": float(first[~mated].mean()),
+        "recall@10": float(recall.mean()),
+    }
+
+
+def main() -> None:
+    """Print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    about = machine()
+    threads = arguments.threads
+    faces = Faces.load(arguments.faces)
+    faiss.omp_set_num_threads(threads)
+    probes = l2_normalize(faces.probes)
+    wide = faces.vectors.astype(np.float32)
+    recipe = choose_recipe(len(wide), wide.shape[1])
+
+    raw = faiss.index_factory(wide.shape[1], f"{recipe.factory},RFlat")
+    start = time.perf_counter()
+    raw.train(wide)
+    raw.add(wide)
+    raw_build = time.perf_counter() - start
+    flat = faiss.IndexFlatIP(wide.shape[1])
+    flat.add(wide)
+    with temporary() as folder:
+        before = resident_bytes()
+        gallery, our_build = build(faces, recipe, Path(folder), threads)
+        tuning: dict[str, IndexRecipe] = {}
+        sample = draw_sample(gallery, 1024)
+        tuning_seconds = seconds_of(lambda: tuning.update(safe=tune(gallery, sample, threads=threads)))
+        tuning["mated"] = tune(gallery, draw_sample(gallery, 4096), MATED_AIM, threads)
+        truth = search_exact(gallery.blocks(), probes, MODEL, K)
+        rows = _speeds(faces, gallery, raw, flat, tuning, truth, threads, arguments.rounds)
+        del flat, raw, wide
+        held = resident_bytes()
+        opened = Gallery([Shard(paths_of(gallery, Path(folder)), NO_IDS)], MODEL, tuning["safe"])
+        opened.search(probes, MODEL, K, threads)
+        memory = (resident_bytes() - held) / len(faces.ids)
+        merged = _additions(faces, gallery, Path(folder), threads)
+        about |= {
+            "raw FAISS build s": round(raw_build, 2),
+            "build s": round(our_build, 2),
+            "build against raw FAISS": round(our_build / raw_build, 2),
+            "tuning s": round(tuning_seconds, 2),
+            "resident bytes a face while searching": round(memory, 1),
+            "process before, MB": round(before / 1e6),
+            **merged,
+        }
+    name = f"{len(faces.ids):,} synthetic faces of {faces.vectors.shape[1]} numbers"
+    recipe_text = (
+        f"{name}; {len(probes):,} probes, half of enrolled people and half of strangers; {recipe.factory}, {threads} "
+        f"threads; medians of {arguments.rounds} rounds. safe: tuned as always; mated: for people who are there."
+    )
+    publish("gallery", "The index against exact search and raw FAISS", recipe_text, rows, about)
+
+
+def _speeds(
+    faces: Faces,
+    gallery: Gallery,
+    raw: Any,
+    flat: Any,
+    tuning: dict[str, IndexRecipe],
+    truth: Any,
+    threads: int,
+    rounds: int,
+) -> list[dict[str, Any]]:
+    probes = l2_normalize(faces.probes)
+    points = {**tuning, "64/10": replace(gallery.recipe, nprobe=64, rerank=10)}
+    raw_seconds: dict[str, list[float]] = {name: [] for name in points}
+    our_seconds: dict[str, list[float]] = {name: [] for name in points}
+    exact_seconds: list[float] = []
+    for _ in range(rounds):
+        faiss.omp_set_num_threads(threads)
+        exact_seconds.append(seconds_of(lambda: flat.search(probes[:EXACT_PROBES], K)))
+        for name, point in points.items():
+            inner = faiss.SearchParametersIVF(nprobe=point.nprobe)
+            outer = faiss.IndexRefineSearchParameters(k_factor=point.rerank, base_index_params=inner)
+            faiss.omp_set_num_threads(threads)
+            raw_seconds[name].append(seconds_of(lambda outer=outer: raw.search(probes, K, params=outer)))
+            at = gallery.at(point)
+            our_seconds[name].append(seconds_of(lambda at=at: at.search(probes, MODEL, K, threads)))
+    exact = EXACT_PROBES / statistics.median(exact_seconds)
+    rows = []
+    for name, point in points.items():
+        ours = len(probes) / statistics.median(our_seconds[name])
+        theirs = len(probes) / statistics.median(raw_seconds[name])
+        at = gallery.at(point)
+        single = [1000 * seconds_of(lambda n=n, at=at: at.search(probes[n : n + 1], MODEL, K)) for n in range(1000)]
+        rows.append(
+            {
+                "point": name,
+                "nprobe": point.nprobe,
+                "rerank": point.rerank,
+                "exact q/s": round(exact),
+                "raw FAISS q/s": round(theirs),
+                "q/s": round(ours),
+                "times exact": ours / exact,
+                "times raw": ours / theirs,
+                "p50 ms": float(np.percentile(single, 50)),
+                "p99 ms": float(np.percentile(single, 99)),
+                **shares(faces, at.search(probes, MODEL, K, threads), truth),
+            }
+        )
+    return rows
+
+
+def _additions(faces: Faces, gallery: Gallery, folder: Path, threads: int) -> dict[str, float]:
+    """Return seconds of adding faces to a gallery as another shard, and of merging the two."""
+    shard = gallery.shards[0]
+    part = slice(None, None, len(faces.ids) // ADDED)
+    trained = shard.trained_index()
+
+    def add() -> None:
+        made = build_shard(faces.table(part), faces.vectors[part], MODEL, gallery.recipe, trained, threads)
+        added.append(Shard(write(made, folder), NO_IDS))
+
+    added: list[Shard] = []
+    seconds = seconds_of(add)
+    merging = seconds_of(lambda: compact_shards(added, None, threads))
+    return {f"adding {len(added[0].ids)} faces s": round(seconds, 3), "merging them s": round(merging, 3)}
+
+
+if __name__ == "__main__":
+    main()
