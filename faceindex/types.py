@@ -69,7 +69,7 @@ class Image:
     """Local time of capture by EXIF, `YYYY-MM-DDTHH:MM:SS`."""
     camera: str | None = None
     whole: "Whole | None" = None
-    """The photo in full, when `pixels` are a reduced copy of it."""
+    """The photo behind them, when `pixels` are a reduced copy of it."""
 
     def __post_init__(self) -> None:
         require("pixels", self.pixels, np.uint8, (None, None, 3))
@@ -87,13 +87,14 @@ class Image:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Whole:
-    """A photo in full, decoded when it is asked for."""
+    """A photo behind its reduced copy, decoded when it is asked for."""
 
     width: int
     height: int
     """Of the upright photo, in pixels."""
-    decode: Callable[[], NDArray[np.uint8]]
-    """Returns the upright pixels, uint8 (height, width, 3); each call decodes anew."""
+    decode: Callable[[float], NDArray[np.uint8]]
+    """Returns upright pixels, uint8 (height, width, 3), of at least this share of the sides of the photo in full, 1 for
+    all there are; each call decodes anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ import ctypes
 import importlib
 import io
 import logging
+import math
 import re
 import threading
 import warnings
@@ -29,7 +30,7 @@ from faceindex.images.exif import Metadata, one_line
 from faceindex.images.formats import FORMATS, HEAD_BYTES, sniff
 from faceindex.images.jpeg import least_width, quick_pixels
 from faceindex.images.read import photo_id
-from faceindex.types import Image, PhotoState, Whole
+from faceindex.types import Image, PhotoState, Whole, working_side
 
 _DECODERS = {
     # Opened as plain JPEG, a file of several pictures as phones write it (MPO) gives the first.
@@ -95,14 +96,14 @@ def decode(
     if name is None:
         raise ItemError(PhotoState.UNSUPPORTED, f"by its first bytes none of {', '.join(FORMATS)}")
 
-    def in_full() -> NDArray[np.uint8]:
-        return decode(payload, path, max_megapixels).pixels
+    def again(side: int | None) -> NDArray[np.uint8]:
+        return decode(payload, path, max_megapixels, side).pixels
 
     stream = _Stream(payload)
     try:
         with _pillow_kept_quiet:
             picture = _open(name, stream, max_megapixels)
-            return _finish(name, picture, payload, path, side, in_full, hold)
+            return _finish(name, picture, payload, path, side, again, hold)
     except ItemError:
         raise
     except (MemoryError, PIL.Image.DecompressionBombError) as error:
@@ -150,7 +151,7 @@ def _finish(
     payload: bytes,
     path: bytes,
     side: int | None,
-    in_full: Callable[[], NDArray[np.uint8]],
+    again: Callable[[int | None], NDArray[np.uint8]],
     hold: Callable[[int], object],
 ) -> Image:
     """Return the decoded picture with what its metadata tells."""
@@ -169,6 +170,10 @@ def _finish(
         pixels = _upright(pixels, orientation)
         if orientation in _SIDEWAYS:
             width, height = height, width
+
+    def of_scale(scale: float) -> NDArray[np.uint8]:
+        return again(math.ceil(scale * working_side(height, width)) if scale < 1 else None)
+
     return Image(
         photo_id=photo_id(payload),
         path=path,
@@ -177,7 +182,7 @@ def _finish(
         orientation=orientation,
         captured_at=metadata.captured_at,
         camera=metadata.camera,
-        whole=Whole(width, height, in_full) if reduced else None,
+        whole=Whole(width, height, of_scale) if reduced else None,
     )
 
 

@@ -139,7 +139,7 @@ class DecodingProcess:
                 self._send(None)
             self._receive(limit_s, "hand over")
             flat[piece] = np.ndarray(piece.stop - piece.start, np.uint8, self._window.buf)
-        whole = Whole(*header.whole, partial(_in_full, self._decode, ref)) if header.whole else None
+        whole = Whole(*header.whole, partial(_of_scale, self._decode, ref)) if header.whole else None
         return replace(header.image, pixels=pixels, whole=whole)
 
     def _send(self, message: Any) -> None:
@@ -203,7 +203,7 @@ def _pieces(flat: NDArray[np.uint8]) -> Iterator[slice]:
         yield slice(start, min(start + WINDOW_BYTES, len(flat)))
 
 
-def _in_full(decode: Decode, ref: PhotoRef) -> NDArray[np.uint8]:
-    """Return a photo's pixels in full; its file is read again, and must be what it was."""
+def _of_scale(decode: Decode, ref: PhotoRef, scale: float) -> NDArray[np.uint8]:
+    """Return a photo's pixels as `Whole.decode` does; its file is read again, and must be what it was."""
     image = decode(read_photo(ref), ref.path)
-    return image.whole.decode() if image.whole else image.pixels
+    return image.whole.decode(scale) if image.whole else image.pixels

@@ -5,6 +5,7 @@ files or the command line.
 """
 
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from faceindex.config import Settings
 from faceindex.errors import ItemError
 from faceindex.faces.recogniser import Recogniser
 from faceindex.images.decode import PILLOW_BYTES, decode
+from faceindex.images.jpeg import SCALES_APART
 from faceindex.images.read import photo_id, read_photo
 from faceindex.pipeline.decoders import Decoded
 from faceindex.pipeline.memory import Memory
@@ -159,13 +161,14 @@ class _Loader:
                 yield Loaded(position, outcome if original == position else Copy(original), 0)
 
     def _counted(self, whole: Whole) -> Whole:
-        """Return a photo in full whose decoding is counted in memory."""
+        """Return the photo behind a copy, its decoding counted in memory."""
 
-        def decode_in_full() -> NDArray[np.uint8]:
-            with self._memory.briefly(PILLOW_BYTES * whole.width * whole.height):
-                return whole.decode()
+        def of_scale(scale: float) -> NDArray[np.uint8]:
+            decoded = min(1.0, scale + SCALES_APART)
+            with self._memory.briefly(math.ceil(PILLOW_BYTES * decoded**2 * whole.width * whole.height)):
+                return whole.decode(scale)
 
-        return replace(whole, decode=decode_in_full)
+        return replace(whole, decode=of_scale)
 
 
 class _Chunk:

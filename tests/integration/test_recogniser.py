@@ -98,7 +98,7 @@ def test_small_faces_of_a_large_photo_are_embedded_from_the_photo_in_full(recogn
     assert np.all(unlike.max(axis=1) < same.max(axis=1))
 
 
-def broken() -> NDArray[np.uint8]:
+def broken(scale: float) -> NDArray[np.uint8]:
     raise ItemError(PhotoState.TRUNCATED, "cut short")
 
 

@@ -44,5 +44,5 @@ def by_content(payload: bytes, path: bytes) -> Image:
 def halved(payload: bytes, path: bytes) -> Image:
     """Decode to half the size, with the photo in full behind it."""
     image = really(payload, path)
-    whole = Whole(image.width, image.height, lambda: image.pixels)
+    whole = Whole(image.width, image.height, lambda scale: image.pixels)
     return Image(image.photo_id, path, np.ascontiguousarray(image.pixels[::2, ::2]), image.format, whole=whole)

@@ -119,14 +119,14 @@ CUTTERS: list[Cutter] = [Aligned(48, TEMPLATE), Boxed(48)]
 
 
 class Decoder:
-    """Gives the photo in full, or fails, and counts how often it was asked."""
+    """Gives the photo in full, or fails, and remembers what scales it was asked for."""
 
     def __init__(self, pixels: Pixels | ItemError) -> None:
         self.pixels = pixels
-        self.count = 0
+        self.scales: list[float] = []
 
-    def __call__(self) -> Pixels:
-        self.count += 1
+    def __call__(self, scale: float) -> Pixels:
+        self.scales.append(scale)
         if isinstance(self.pixels, ItemError):
             raise self.pixels
         return self.pixels
@@ -134,7 +134,8 @@ class Decoder:
 
 FULL = np.random.default_rng(0).integers(0, 256, (600, 900, 3), np.uint8)
 COPY = np.random.default_rng(1).integers(0, 256, (200, 300, 3), np.uint8)
-"""A third of the size, and of other colours, so that chips tell what they were cut from."""
+LARGER = np.random.default_rng(2).integers(0, 256, (400, 600, 3), np.uint8)
+"""A third and two thirds of the size, and of other colours, so that chips tell what they were cut from."""
 
 
 def faces_of_sides(*sides: float) -> Detections:
@@ -159,7 +160,20 @@ def test_only_faces_that_the_copy_would_enlarge_by_a_quarter_are_cut_from_the_ph
 
     for position, expected in enumerate([from_copy, from_full, from_full, from_copy, from_full]):
         np.testing.assert_array_equal(chips[position], expected[position])
-    assert decoder.count == 1
+    assert decoder.scales == [1]
+
+
+@pytest.mark.parametrize("cutter", CUTTERS)
+def test_a_photo_is_decoded_again_no_larger_than_its_smallest_face_needs(cutter: Cutter) -> None:
+    # The smallest face has 20 pixels in the copy and needs 38.4.
+    faces, decoder = faces_of_sides(60, 90, 300), Decoder(LARGER)
+
+    chips = chips_of(reduced(decoder), faces, cutter)
+
+    assert decoder.scales == [pytest.approx(38.4 / 60)]
+    from_larger = cutter.cut(LARGER, faces.scaled(2 / 3, 2 / 3))
+    for position, expected in enumerate([from_larger, from_larger, cutter.cut(COPY, faces.scaled(1 / 3, 1 / 3))]):
+        np.testing.assert_array_equal(chips[position], expected[position])
 
 
 @pytest.mark.parametrize("cutter", CUTTERS)
@@ -170,7 +184,7 @@ def test_a_photo_whose_copy_shows_all_faces_well_is_not_decoded_again(cutter: Cu
     chips = chips_of(reduced(decoder), faces, cutter)
 
     np.testing.assert_array_equal(chips, cutter.cut(COPY, faces.scaled(1 / 3, 1 / 3)))
-    assert decoder.count == 0
+    assert decoder.scales == []
 
 
 @pytest.mark.parametrize("cutter", CUTTERS)
@@ -180,7 +194,7 @@ def test_a_photo_that_is_broken_behind_its_copy_shows_the_faces_of_the_copy(cutt
     chips = chips_of(reduced(decoder), faces, cutter)
 
     np.testing.assert_array_equal(chips, cutter.cut(COPY, faces.scaled(1 / 3, 1 / 3)))
-    assert decoder.count == 1
+    assert len(decoder.scales) == 1
 
 
 @pytest.mark.parametrize("cutter", CUTTERS)
@@ -193,7 +207,7 @@ def test_a_photo_without_a_copy_is_cut_as_it_is(cutter: Cutter) -> None:
 
 
 def test_other_errors_of_decoding_are_not_hidden() -> None:
-    def fail() -> Pixels:
+    def fail(scale: float) -> Pixels:
         raise KeyError("a defect")
 
     image = Image(bytes(16), b"/photo.jpg", COPY, "JPEG", whole=Whole(900, 600, fail))

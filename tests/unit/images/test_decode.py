@@ -251,8 +251,11 @@ def test_a_large_jpeg_is_reduced_upright_and_knows_its_whole(orientation: int) -
     assert image.pixels.flags.c_contiguous
     assert image.whole is not None
     assert (image.height, image.width) == upright.shape[:2]
-    assert np.array_equal(image.whole.decode(), decoded(payload).pixels)
-    assert image.whole.decode().shape == upright.shape
+    assert np.array_equal(image.whole.decode(1), decoded(payload).pixels)
+    assert image.whole.decode(1).shape == upright.shape
+    half = image.whole.decode(0.45)
+    assert max(half.shape) == 320  # 4/8
+    assert_same(half, boxed(upright, half.shape[1], half.shape[0]), 2)
     assert image.orientation == orientation
     assert image.photo_id == photo_id(payload)
 
@@ -280,8 +283,8 @@ def test_a_jpeg_that_pillow_must_decode_is_reduced_too() -> None:
 
     assert image.pixels.shape == (240, 320, 3)  # Pillow halves
     assert image.whole is not None
-    assert image.whole.decode().shape == (480, 640, 3)
-    assert_same(image.pixels, boxed(image.whole.decode(), 320, 240), 2)
+    assert image.whole.decode(1).shape == (480, 640, 3)
+    assert_same(image.pixels, boxed(image.whole.decode(1), 320, 240), 2)
 
 
 def test_the_metadata_of_a_reduced_picture_is_the_wholes() -> None:
@@ -315,7 +318,7 @@ def test_an_embedded_heif_thumbnail_is_taken_where_it_is_large_enough(orientatio
     assert max(image.pixels.shape) == SIDE
     assert_same(image.pixels, boxed(whole.pixels, image.pixels.shape[1], image.pixels.shape[0]), 2)
     assert image.whole is not None
-    assert np.array_equal(image.whole.decode(), whole.pixels)
+    assert np.array_equal(image.whole.decode(1), whole.pixels)
     assert (image.width, image.height, image.orientation) == (whole.width, whole.height, orientation)
     assert decoded(payload, side=321).whole is None
 
@@ -327,7 +330,7 @@ def test_what_is_wrong_with_a_heif_file_behind_its_thumbnail_is_told_when_the_wh
 
     assert image.whole is not None
     with pytest.raises(ItemError) as caught:
-        image.whole.decode()
+        image.whole.decode(1)
     assert caught.value.state == "unreadable"
 
 

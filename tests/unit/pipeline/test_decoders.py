@@ -145,10 +145,10 @@ def test_a_reduced_photo_can_be_had_in_full(tmp_path: Path) -> None:
     assert image.pixels.shape == (32, 48, 3)
     assert (image.width, image.height) == (96, 64)
     assert image.whole is not None
-    np.testing.assert_array_equal(image.whole.decode(), scene(96, 64))
+    np.testing.assert_array_equal(image.whole.decode(1), scene(96, 64))
     path.write_bytes(encode(scene(95, 64), "PNG"))
     with pytest.raises(ItemError, match="changed_while_read"):
-        image.whole.decode()
+        image.whole.decode(1)
 
 
 def names() -> set[str]:

@@ -1,4 +1,5 @@
 import io
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from faceindex.config import Settings
 from faceindex.errors import ItemError
 from faceindex.faces.chips import Boxed, Cutter
 from faceindex.faces.detect import FaceSizes
-from faceindex.faces.recogniser import Recogniser
+from faceindex.faces.recogniser import ENLARGED, Recogniser
 from faceindex.images.decode import decode
 from faceindex.images.read import photo_id, read_photo
 from faceindex.pipeline.memory import Memory
@@ -284,7 +285,8 @@ def test_small_faces_of_reduced_photos_are_cut_from_the_photo_in_full_and_counte
 
     [result] = process([photo], recogniser(0.06, 40, 600), memory=memory, settings=settings)
 
-    assert held == [8 * 1200 * 1000]
+    scale = 40 / 60 / ENLARGED  # of the photo, at which its face is not enlarged too much
+    assert held == [math.ceil(8 * (scale + 2 / 8) ** 2 * 1200 * 1000)]
     assert memory.held_bytes == 0
     assert result.faces is not None
     np.testing.assert_allclose(result.faces.detections.boxes, [[570, 470, 630, 530]], atol=1)
