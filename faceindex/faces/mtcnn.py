@@ -49,7 +49,7 @@ CROP_BATCH = {RNET_SIDE: 512, ONET_SIDE: 128}
 SIZES = 16
 """Sizes of smaller batches, which are filled up to one of them: OpenVINO prepares itself anew for every other size."""
 
-GROUP_PIXELS = 6_000_000
+GROUP_PIXELS = 8_000_000
 """Photos are taken together up to this many pixels; their running sums and levels need 20 bytes a pixel."""
 
 SHA256 = {

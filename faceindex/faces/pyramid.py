@@ -16,8 +16,8 @@ FACTOR = 0.709
 CELL, STRIDE = 12, 2
 """Side of what one cell of P-Net sees, and the distance of its cells, in pixels."""
 
-CANVAS = 512
-CANVAS_CELLS = 251
+CANVAS = 640
+CANVAS_CELLS = 315
 """Side of a canvas, and P-Net's cells along it: `cell_count(CANVAS)`."""
 
 TILE = np.dtype(

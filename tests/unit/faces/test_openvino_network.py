@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from faceindex.errors import WeightsError
 from faceindex.faces.openvino_network import OpenVinoNetwork, best_precision, converted, read_onnx
@@ -32,6 +33,28 @@ def kept(cache: Path) -> list[Path]:
 
 def test_a_converted_network_gives_what_the_torch_module_gives() -> None:
     assert_close(outputs(Builder()), by_torch(batch()))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "outputs"),
+    [
+        (torch.nn.MaxPool2d(3, 2, ceil_mode=True), 1),
+        (torch.nn.MaxPool2d(2, 2, ceil_mode=True), 1),
+        (torch.nn.MaxPool2d(2, 2), 1),
+        (torch.nn.MaxPool2d(3, 2, 1), 2),
+        (torch.nn.MaxPool2d(3, 1, dilation=2), 2),
+    ],
+)
+def test_poolings_do_not_tell_where_their_maxima_are_if_they_stay_the_same(
+    pooling: torch.nn.MaxPool2d, outputs: int
+) -> None:
+    model = converted("pooling", str(pooling), lambda: torch.nn.Sequential(pooling), (-1, 3, 23, 22))
+    x = np.random.default_rng(0).normal(size=(2, 3, 23, 22)).astype(np.float32)
+
+    [found] = OpenVinoNetwork(model, "f32")(x)
+
+    np.testing.assert_array_equal(found, pooling(torch.from_numpy(x)).numpy())
+    assert [node.get_output_size() for node in model.get_ops() if node.get_type_name() == "MaxPool"] == [outputs]
 
 
 @pytest.mark.parametrize("count", [1, 2, 33])
