@@ -37,7 +37,7 @@ LEAST_SHARE = 0.01
     type=FaceSide(),
     metavar="SIZE",
     help="Smallest face looked for, of a new catalog: pixels (40), or a share of the photo's short side (4%). Default: "
-    "4%, but no less than 20 pixels of a photo reduced to a long side of 1280.",
+    "4%, but no less than 20 pixels of a photo reduced to a long side of 960.",
 )
 @click.option("--thorough", is_flag=True, help="Smaller faces and turned pictures too, of a new catalog; slower.")
 @click.option(

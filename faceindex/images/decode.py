@@ -172,6 +172,8 @@ def _finish(
             width, height = height, width
 
     def of_scale(scale: float) -> NDArray[np.uint8]:
+        # The scales for which libjpeg-turbo has vector code; what lies between takes longer than the next of them.
+        scale = 2.0 ** math.ceil(math.log2(scale))
         return again(math.ceil(scale * working_side(height, width)) if scale < 1 else None)
 
     return Image(

@@ -14,9 +14,6 @@ _LEAST_REDUCTION = 1.3
 libjpeg-turbo has vector code for 1/8, 2/8, 4/8 and the whole only, so that 7/8 takes 1.4 times as long as the whole,
 which shows more. 5/8 and 6/8 take about as long as the whole, and leave whoever reads the pixels half the work.
 """
-SCALES_APART = 2 / 8
-"""The most that a picture's scale is above the one asked for."""
-
 BYTES = 6
 """For each pixel: 3 as it is decoded, 3 when it is turned upright."""
 _COLOURS = frozenset({"YCbCr", "Gray", "RGB"})

@@ -37,12 +37,11 @@ CONFIG = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.pause": False,
-    # Threads would get heaps of their own, which give back and fault in their pages all the time.
+    # Large arrays come and go with every batch. Returning them to the system and faulting in new pages would cost a
+    # quarter of the time: one heap for all threads and sizes, and what is free of it is kept.
     "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
-    # Dask's default returns freed memory to the system at once, which costs a fifth of the time with arrays that come
-    # and go with every batch.
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 512 << 20,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
     # A worker that does not come back in this time is given up by Dask; `_kept_at_strength` then starts another.
     "distributed.deploy.lost-worker-timeout": "60s",
     "distributed.comm.timeouts.connect": "60s",

@@ -18,7 +18,6 @@ from faceindex.config import Settings
 from faceindex.errors import ItemError
 from faceindex.faces.recogniser import Recogniser
 from faceindex.images.decode import PILLOW_BYTES, decode
-from faceindex.images.jpeg import SCALES_APART
 from faceindex.images.read import photo_id, read_photo
 from faceindex.pipeline.decoders import Decoded
 from faceindex.pipeline.memory import Memory
@@ -164,7 +163,7 @@ class _Loader:
         """Return the photo behind a copy, its decoding counted in memory."""
 
         def of_scale(scale: float) -> NDArray[np.uint8]:
-            decoded = min(1.0, scale + SCALES_APART)
+            decoded = min(1.0, 2 * scale)  # the next of 1/8, 1/4, 1/2 and 1
             with self._memory.briefly(math.ceil(PILLOW_BYTES * decoded**2 * whole.width * whole.height)):
                 return whole.decode(scale)
 

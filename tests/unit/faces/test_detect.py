@@ -182,4 +182,4 @@ def test_the_settings_say_how_small() -> None:
     settings = replace(Settings(), min_face_px=31, min_face_share=0.25, detect_side_px=777)
 
     assert FaceSizes.of(settings) == FaceSizes(31, 0.25, 777)
-    assert FaceSizes.of(Settings()) == FaceSizes(20, 0.04, 1280)
+    assert FaceSizes.of(Settings()) == FaceSizes(20, 0.04, 960)
