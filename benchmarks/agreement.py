@@ -125,8 +125,8 @@ def main() -> None:
             in_full.row(folder.name, "faceindex, against the photo in full"),
         ]
     recipe = (
-        f"Up to {arguments.photos} random photos of each folder (seed {arguments.seed}), min face {sizes.min_px:g} px of "
-        f"photos reduced to {sizes.side_px} px. "
+        f"Up to {arguments.photos} random photos of each folder (seed {arguments.seed}), min face {sizes.min_px:g} px "
+        f"of photos reduced to {sizes.side_px} px. "
         f"Confident: score above {CONFIDENT}, kept at IoU >= 0.5. Landmark error in shares of the box's width."
     )
     publish("agreement", "Agreement with facenet-pytorch's detector", recipe, rows, about)
