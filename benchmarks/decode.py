@@ -3,8 +3,8 @@
     python benchmarks/decode.py --photos PHOTOS
 
 The largest photos of a folder are resized to 2, 6, 12 and 24 megapixels and encoded anew. Each way ends with a picture
-of 1280 pixels on its long side, upright, as an array; ours has at least as many, because the detector takes pictures
-of any size and reduces them as it draws its pyramid. One way resizes ours to 1280 all the same, for comparison.
+of the long side that the detector wants, upright, as an array; ours has at least that, because the detector takes
+pictures of any size and reduces them as it draws its pyramid. One way resizes ours all the same, for comparison.
 """
 
 import argparse
@@ -22,9 +22,10 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 from report import machine, publish
 
+from faceindex.config import Settings
 from faceindex.images.decode import decode
 
-SIDE = 1280
+SIDE = Settings().detect_side_px
 MEGAPIXELS = (2, 6, 12, 24)
 LIMIT_MEGAPIXELS = 120
 Pixels = NDArray[np.uint8]
