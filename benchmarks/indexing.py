@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 INDEX = [sys.executable, "-m", "faceindex.cli.main", "index"]
 DLIB, INCEPTION = "dlib-resnet29", "facenet-vggface2"
 
-SETS = {"2 to 3 MP": ((2.0, 3.0), 1000, 24), "12 MP": ((11.5, 12.5), 800, 8)}
+SETS = {"2 to 3 MP": ((2.0, 3.0), 600, 24), "12 MP": ((11.5, 12.5), 400, 8)}
 """Range of megapixels, photos that are indexed, and photos that the naive loop does."""
 
 
