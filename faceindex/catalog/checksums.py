@@ -66,6 +66,22 @@ def verified_path(files: Files, entry: FileEntry) -> Path:
     return path
 
 
+def sized_path(files: Files, entry: FileEntry) -> Path:
+    """Return a local path to memory-map, of the size recorded; the caller checks what it reads of the file.
+
+    Raises:
+        DamagedError: the file is missing or of another size; the message names it.
+    """
+    path = files.local_path(entry.path)
+    size = path.stat().st_size
+    if size != entry.size_bytes:
+        raise DamagedError(
+            f"{files.root}/{entry.path} is damaged: {entry.size_bytes} bytes recorded, {size} found; "
+            f"run `faceindex check`"
+        )
+    return path
+
+
 def read_verified(files: Files, entry: FileEntry) -> bytes:
     """Return a file's bytes once they are known to be those recorded; raises what `verify` raises."""
     data = files.read(entry.path)

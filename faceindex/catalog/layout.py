@@ -47,7 +47,7 @@ def report_page_path(run: str) -> str:
 
 
 def shard_path(shard: str, name: str) -> str:
-    """Return the path of a shard's file: index.faiss, vectors.npy, faces.arrow or manifest.json."""
+    """Return the path of a shard's file: index.faiss, vectors.npy, vectors.xxh3, faces.arrow or manifest.json."""
     return f"{SHARDS}/{shard}/{name}"
 
 

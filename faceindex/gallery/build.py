@@ -17,7 +17,8 @@ from faceindex.errors import ConfigError, ShapeError
 from faceindex.gallery import faiss_io
 from faceindex.gallery.exact import UNIT_TOLERANCE, widened
 from faceindex.gallery.recipe import EXACT, TRAINING_POINTS_PER_LIST
-from faceindex.gallery.shard import FACES, INDEX, MANIFEST, VECTORS, Manifest, TrainedIndex
+from faceindex.gallery.shard import FACES, INDEX, MANIFEST, PAGE_SUMS, VECTORS, Manifest, TrainedIndex
+from faceindex.gallery.vectors import page_sums
 from faceindex.tables import FACE_ROWS, from_id_column
 from faceindex.types import IndexRecipe, ModelId
 
@@ -98,10 +99,12 @@ def build_shard(
         recipe=recipe.untuned(),
         quantizer=trained.digest if trained else None,
     )
+    stored = _npy(halves)
     contents: dict[str, bytes | memoryview] = {
         FACES: _arrow(rows),
         MANIFEST: json.dumps(manifest.to_json(), indent=1).encode(),
-        VECTORS: _npy(halves),
+        PAGE_SUMS: page_sums(stored),
+        VECTORS: stored,
     }
     if recipe.factory != EXACT:
         if trained is None:

@@ -1,16 +1,17 @@
-"""Opens the gallery of a generation, every file of it checked first."""
+"""Opens the gallery of a generation: every file checked first, but the pages of vectors as they are read."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.catalog.checksums import verified_path
+from faceindex.catalog.checksums import sized_path, verified_path
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
+from faceindex.catalog.generations import Shard as RecordedShard
 from faceindex.catalog.live import read_tombstones
 from faceindex.gallery.search import Gallery
-from faceindex.gallery.shard import Shard
+from faceindex.gallery.shard import PAGE_SUMS, VECTORS, Shard
 
 
 def open_gallery(files: Files, generation: Generation, alive: NDArray[np.void] | None = None) -> Gallery:
@@ -28,9 +29,15 @@ def open_gallery(files: Files, generation: Generation, alive: NDArray[np.void] |
     tombstones = read_tombstones(files, generation)
     shards = []
     for recorded in generation.shards:
-        paths = {PurePosixPath(entry.path).name: verified_path(files, entry) for entry in recorded.files}
-        shard = Shard(paths, tombstones)
+        shard = Shard(_paths(files, recorded), tombstones)
         if alive is not None:
             shard.alive &= np.isin(shard.ids, alive.view(shard.ids.dtype))
         shards.append(shard)
     return Gallery(shards, generation.model, generation.recipe)
+
+
+def _paths(files: Files, recorded: RecordedShard) -> dict[str, Path]:
+    """Return the files of a shard by name."""
+    entries = {PurePosixPath(entry.path).name: entry for entry in recorded.files}
+    later = {VECTORS} if PAGE_SUMS in entries else set()
+    return {name: (sized_path if name in later else verified_path)(files, entry) for name, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""A shard: one immutable piece of the gallery, four files that belong together. Rows stand in order of face id."""
+"""A shard: one immutable piece of the gallery, files that belong together. Rows stand in order of face id."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,10 +17,14 @@ from faceindex.gallery import faiss_io
 from faceindex.gallery.coarse import CoarseRanking
 from faceindex.gallery.exact import BLOCK_ROWS, Block
 from faceindex.gallery.scores import best_rows, cosines
+from faceindex.gallery.vectors import StoredVectors
 from faceindex.tables import FACE_ROWS, from_id_column, map_arrow
 from faceindex.types import IndexRecipe, ModelId
 
 INDEX, VECTORS, FACES, MANIFEST = "index.faiss", "vectors.npy", "faces.arrow", "manifest.json"
+PAGE_SUMS = "vectors.xxh3"
+"""Checksums of the pages of VECTORS, which is therefore not read to the end when the shard is opened."""
+
 SCHEMA = "faceindex.shard/1"
 
 
@@ -73,7 +77,8 @@ class Shard:
     """An opened shard, its vectors and faces memory-mapped; never changed.
 
     Args:
-        files: file name -> local path; the caller has compared their hashes with what the generation recorded.
+        files: file name -> local path; the caller has compared their hashes with what the generation recorded, but
+            for VECTORS where there are PAGE_SUMS.
         tombstones: V16 (n,), ids of faces that are dead, in this shard or another.
 
     Raises:
@@ -84,7 +89,7 @@ class Shard:
         self._files = files
         self.manifest = Manifest.read(files[MANIFEST])
         wanted = (self.manifest.face_count, self.manifest.dimension)
-        self.vectors = _map_vectors(files[VECTORS])
+        self.vectors = StoredVectors(files[VECTORS], files.get(PAGE_SUMS))
         """float16 (n, d), unit length."""
         _require_same(files[VECTORS], wanted, self.vectors.shape)
         self.faces = _map_faces(files[FACES])
@@ -172,7 +177,8 @@ class Shard:
             Similarities float32 (q, k), descending, and face ids S16 (q, k); -inf and zero where there is none.
         """
         count = rows.shape[1]
-        scores = cosines(probes, np.repeat(np.arange(len(probes)), count), self.vectors, rows.ravel())
+        places = rows.ravel()
+        scores = cosines(probes, np.repeat(np.arange(len(probes)), count), self.vectors.with_rows(places), places)
         best, places = best_rows(scores.reshape(rows.shape), rows, k)
         similarities = np.full((len(probes), k), -np.inf, np.float32)
         face_ids = np.zeros((len(probes), k), f"S{ID_BYTES}")
@@ -186,15 +192,6 @@ class Shard:
         if self.live_count == len(self.ids):
             return allowed
         return self.alive if allowed is None else self.alive & allowed
-
-
-def _map_vectors(path: Path) -> NDArray[np.float16]:
-    try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DamagedError(f"{path} is not an array of vectors; run `faceindex check`") from error
-    _require_same(path, np.dtype("<f2"), vectors.dtype)
-    return np.asarray(vectors)
 
 
 def _map_faces(path: Path) -> pa.Table:

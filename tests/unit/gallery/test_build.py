@@ -99,7 +99,7 @@ def test_an_exact_shard_has_no_index_and_tells_what_it_holds():
 
     made = shard_files(random_ids(5, 1), vectors, EXACT)
 
-    assert sorted(made.contents) == ["faces.arrow", "manifest.json", "vectors.npy"]
+    assert sorted(made.contents) == ["faces.arrow", "manifest.json", "vectors.npy", "vectors.xxh3"]
     assert json.loads(made.contents["manifest.json"]) == {
         "schema": "faceindex.shard/1",
         "model": MODEL,
