@@ -8,16 +8,17 @@ from faceindex.cli.options import catalog_option, console, counted, json_option,
 @click.command()
 @catalog_option
 @click.option("--repair", is_flag=True, help="When CURRENT is lost, serve the newest generation that is whole.")
+@click.option("--deep", is_flag=True, help="Hold the index against the stored embeddings too, face by face.")
 @json_option
 @click.pass_context
-def check(ctx: click.Context, catalog: str, repair: bool, as_json: bool) -> None:
+def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: bool) -> None:
     """Verify every byte of the catalog.
 
     Exit code 0: everything is as it was written. 5: something is damaged; each file is named.
     """
     from faceindex.catalog.catalog import read_settings
     from faceindex.catalog.files import open_files
-    from faceindex.catalog.generations import restore_current
+    from faceindex.catalog.generations import current, restore_current
     from faceindex.catalog.layout import CURRENT
     from faceindex.catalog.lock import writer_lock
     from faceindex.catalog.upkeep import check as problems_of
@@ -29,6 +30,11 @@ def check(ctx: click.Context, catalog: str, repair: bool, as_json: bool) -> None
         with writer_lock(files, "faceindex check --repair"):
             restore_current(files)
     problems = list(problems_of(files))
+    lost = sum(problem.damaged for problem in problems)
+    if deep and not lost and (served := current(files)):
+        from faceindex.gallery.audit import audit
+
+        problems += audit(files, served)
     damaged = [problem for problem in problems if problem.damaged]
     if as_json:
         rows = [{"path": found.path, "detail": found.detail, "damaged": found.damaged} for found in problems]
@@ -38,12 +44,13 @@ def check(ctx: click.Context, catalog: str, repair: bool, as_json: bool) -> None
         for found in problems:
             mark = "[red]damaged[/]" if found.damaged else "[dim]note[/]"
             out.print(f"{mark} {printable(found.path)}: {printable(found.detail)}")
-        if damaged:
+        if lost:
             out.print(
-                f"{counted(len(damaged), 'file')} damaged. Photos are untouched: restore the files from a backup, or "
+                f"{counted(lost, 'file')} damaged. Photos are untouched: restore the files from a backup, or "
                 f"index into a new catalog"
             )
-        else:
-            out.print("[green]everything is as it was written[/]")
+        elif not damaged:
+            also = ", and the index holds each face once, as it is stored" if deep else ""
+            out.print(f"[green]everything is as it was written{also}[/]")
     if damaged:
         ctx.exit(5)

@@ -232,6 +232,17 @@ def list_sizes(indexes: Sequence[Any]) -> NDArray[np.int64]:
     return np.sum(sizes, axis=0, dtype=np.int64) if sizes else np.empty(0, np.int64)
 
 
+def numbers(index: Any) -> NDArray[np.int64] | None:
+    """Return the numbers of all vectors in an index's lists, int64 (n,), list by list; None for graphs."""
+    faiss = _faiss()
+    kind = _core(index)
+    if not isinstance(kind, faiss.IndexIVF):
+        return None
+    lists = kind.invlists
+    parts = [faiss.rev_swig_ptr(lists.get_ids(at), lists.list_size(at)) for at in range(lists.nlist)]
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
 def quantisation_error(index: Any, vectors: NDArray[np.float32]) -> float:
     """Return how badly what an index was trained for fits vectors, float32 (n, d).
 

@@ -153,6 +153,17 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "problems": [{"path": "CURRENT", "detail": "is missing", "damaged": True}],
         }
     ],
+    "compact": [
+        {
+            "schema": "faceindex.compact/1",
+            "catalog": "/catalog",
+            "generation": 8,
+            "batches": {"before": 120, "after": 2},
+            "shards": {"before": 3, "after": 1},
+            "removed_files": 0,
+            "seconds": 1.25,
+        }
+    ],
     "models": [{"schema": "faceindex.models/1", "models": [{"name": "mtcnn", "kind": "detector", "weights": "ready"}]}],
 }
 """Documents as the command line prints them, by the examples of its documentation."""

@@ -1,0 +1,163 @@
+"""Compaction: a generation of the same photos in fewer, larger files, without what is dead.
+
+Small data files are merged and small shards too. Everything new is written before the generation that names it is
+published, and files have names made of what they hold: killed anywhere, the same command does it again. What the old
+generation needs is removed once no reader can be using it any more (`upkeep.collect`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+
+from faceindex.arrays import ID_BYTES
+from faceindex.catalog import generations
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.files import Files
+from faceindex.catalog.generations import BatchFiles, Generation
+from faceindex.catalog.layout import crops_path, faces_path, photos_path
+from faceindex.catalog.live import open_view, write_view
+from faceindex.catalog.parquet import read_table, write_table
+from faceindex.gallery.renew import with_gallery
+from faceindex.tables import CROPS, PHOTOS, from_id_column
+
+MERGED_BYTES = 32 << 20
+"""Data files are merged up to about this size, photos, faces and crops together: to read one photo's rows stays quick,
+and ten million photos need some thousand files."""
+
+LEAST_LIVE_SHARE = 0.8
+"""Data files with fewer live photos than this are written again, however large they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What is alive in a generation."""
+
+    view: pa.Table
+    photo_ids: pa.Array
+
+    def rows_of(self, batch: str, photos: pa.Table) -> pa.Table:
+        """Return those rows of a batch's photos that the generation still takes from it."""
+        paths = self.view.filter(pc.equal(self.view["batch"], batch))["path"]
+        return photos.filter(pc.is_in(photos["path"], value_set=paths.combine_chunks()))
+
+
+def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> Generation:
+    """Publish the served generation anew in fewer files; return it as it is when there is nothing to merge or drop.
+
+    Args:
+        catalog: the catalog, whose writer lock is held.
+        served: the generation that is served.
+        rebuild: train and build the index anew from the data files, whatever state the shards are in.
+
+    Raises:
+        RefusedError: the index loses too much; the served generation stays.
+        DamagedError: a data file is missing or differs from what the generation recorded.
+    """
+    files = catalog.files
+    view = open_view(files, served)
+    live = _Live(view, view["photo_id"].drop_null().unique())
+    merged = dict(served.batches)
+    moved: dict[str, str] = {}
+    for group in _groups(files, served, live):
+        made = _merge(files, served, group, live)
+        for batch in group:
+            del merged[batch]
+        if made is not None:
+            batch_id, entries = made
+            merged[batch_id] = entries
+            moved |= dict.fromkeys(group, batch_id)
+    unchanged = merged.keys() == served.batches.keys()
+    if unchanged and not rebuild and len(served.shards) < 2 and served.tombstones is None:
+        return served
+    number = served.number + 1
+    draft = replace(
+        served,
+        number=number,
+        previous=served.number,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        batches=merged,
+        view=served.view if unchanged else write_view(files, number, _in_batches(view, moved)),
+    )
+    if rebuild:
+        draft = replace(draft, shards=(), tombstones=None, quality=None)
+    finished = with_gallery(files, draft, catalog.settings.index, compact=True)
+    if unchanged and finished.shards == served.shards and not rebuild:
+        return served
+    generations.publish(files, finished)
+    return finished
+
+
+def _groups(files: Files, served: Generation, live: _Live) -> Iterator[list[str]]:
+    """Yield the batches that are merged with one another, or written again alone because much of them is dead."""
+    group: list[str] = []
+    size, dead = 0, False
+    for batch, entries in sorted(served.batches.items()):
+        photos = read_table(files, entries.photos, ["path"])
+        kept = len(live.rows_of(batch, photos))
+        mostly_dead = kept < LEAST_LIVE_SHARE * len(photos)
+        own = sum(entry.size_bytes for entry in (entries.photos, entries.faces, entries.crops) if entry)
+        if 2 * own > MERGED_BYTES and not mostly_dead:
+            continue
+        if group and size + own > MERGED_BYTES:
+            if len(group) > 1 or dead:
+                yield group
+            group, size, dead = [], 0, False
+        group.append(batch)
+        size, dead = size + own, dead or mostly_dead
+    if len(group) > 1 or dead:
+        yield group
+
+
+def _merge(files: Files, served: Generation, group: list[str], live: _Live) -> tuple[str, BatchFiles] | None:
+    """Write the live rows of some batches as one; None when nothing of them is alive."""
+    photos, faces, crops = [], [], []
+    for batch in group:
+        entries = served.batches[batch]
+        photos.append(live.rows_of(batch, read_table(files, entries.photos)))
+        part = read_table(files, entries.faces)
+        # A photo's faces stand where its bytes were first seen, which may not be where its path is now.
+        faces.append(part.filter(pc.is_in(part["photo_id"], value_set=live.photo_ids)))
+        if entries.crops:
+            pictures = read_table(files, entries.crops)
+            crops.append(
+                pictures.filter(pc.is_in(pictures["face_id"], value_set=faces[-1]["face_id"].combine_chunks()))
+            )
+    kept_photos, kept_faces = pa.concat_tables(photos), _first_of_each(pa.concat_tables(faces))
+    if not len(kept_photos) and not len(kept_faces):
+        return None
+    batch_id = _name(group, kept_photos, kept_faces)
+    kept_crops = _first_of_each(pa.concat_tables([CROPS.empty_table(), *crops]))
+    # In the order of a run: photos last, because they mark a batch as done.
+    crops_entry = write_table(files, crops_path(batch_id), kept_crops.cast(CROPS))
+    faces_entry = write_table(files, faces_path(batch_id), kept_faces)
+    photos_entry = write_table(files, photos_path(batch_id), kept_photos.cast(PHOTOS))
+    return batch_id, BatchFiles(photos_entry, faces_entry, crops_entry)
+
+
+def _first_of_each(faces: pa.Table) -> pa.Table:
+    """Return the rows of a table with each face id once, in their order."""
+    _, first = np.unique(from_id_column(faces["face_id"]).view(f"S{ID_BYTES}"), return_index=True)
+    return faces.take(np.sort(first)).combine_chunks()
+
+
+def _name(group: list[str], photos: pa.Table, faces: pa.Table) -> str:
+    hasher = blake3(b"compacted")
+    for text in group:
+        hasher.update(text.encode())
+    for column in (photos["path"], faces["face_id"]):
+        for value in column.to_pylist():
+            hasher.update(len(value).to_bytes(4, "little") + value)
+    return hasher.hexdigest()[:32]
+
+
+def _in_batches(view: pa.Table, moved: Mapping[str, str]) -> pa.Table:
+    """Return the live photos with the batches they are in now."""
+    encoded = view["batch"].combine_chunks().dictionary_encode()
+    names = pa.array([moved.get(name, name) for name in encoded.dictionary.to_pylist()], pa.string())
+    position = view.schema.get_field_index("batch")
+    return view.set_column(position, view.schema.field(position), names.take(encoded.indices))

@@ -1,0 +1,161 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceindex.catalog import generations
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.generations import Generation
+from faceindex.catalog.live import live_faces, open_view, write_view
+from faceindex.catalog.parquet import read_table
+from faceindex.catalog.upkeep import check, collect
+from faceindex.config import Settings
+from faceindex.gallery.audit import audit
+from faceindex.gallery.opening import open_gallery
+from faceindex.gallery.renew import with_gallery
+from faceindex.pipeline.compact import compact
+from faceindex.tables import from_float16_column, from_id_column
+from faceindex.types import CandidateLists
+from tests.support.catalogs import make_generation, photo_result, photo_results, write_batch
+from tests.support.nights import grown
+
+IVF = "IVF4,PQ4x4fs"
+
+
+@pytest.fixture(params=["exact", IVF])
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
+    return grown(tmp_path / "catalog", request.param, [1200, 300, 40, 5])
+
+
+def served(catalog: Catalog) -> Generation:
+    generation = catalog.current()
+    assert generation is not None
+    return generation
+
+
+def data_paths(catalog: Catalog) -> set[str]:
+    return {path for path in catalog.files.paths() if path.startswith(("photos/", "faces/", "crops/", "shards/"))}
+
+
+def answers(catalog: Catalog, generation: Generation) -> CandidateLists:
+    faces = live_faces(catalog.files, generation)
+    probes = from_float16_column(faces["embedding"])[::7].astype(np.float32)
+    return open_gallery(catalog.files, generation).search(probes, generation.model, 5)
+
+
+def test_the_same_photos_and_faces_stand_in_one_batch_and_one_shard_without_what_is_dead(catalog: Catalog) -> None:
+    before = served(catalog)
+
+    after = compact(catalog, before)
+
+    assert after == served(catalog)
+    assert after.number == before.number + 1
+    assert len(before.batches) == 4
+    assert len(after.batches) == len(after.shards) == 1
+    assert after.tombstones is None
+    assert after.face_count == before.face_count
+    assert list(audit(catalog.files, after)) == []
+    assert not [problem for problem in check(catalog.files) if problem.damaged]
+    columns = ["photo_id", "path", "size_bytes", "mtime_ns", "state", "detail", "face_count"]
+    views = [open_view(catalog.files, generation).select(columns) for generation in (before, after)]
+    assert views[0].equals(views[1])
+    assert live_faces(catalog.files, before).equals(live_faces(catalog.files, after))
+    [batch] = after.batches.values()
+    photos = read_table(catalog.files, batch.photos)
+    assert sorted(photos["path"].to_pylist()) == sorted(views[1]["path"].to_pylist())
+    faces = read_table(catalog.files, batch.faces)
+    assert (
+        len(faces) == after.face_count < sum(len(read_table(catalog.files, b.faces)) for b in before.batches.values())
+    )
+    assert batch.crops
+    crops = read_table(catalog.files, batch.crops)
+    assert sorted(crops["face_id"].to_pylist()) == sorted(faces["face_id"].to_pylist())
+
+
+def test_searches_have_the_answers_they_had(catalog: Catalog) -> None:
+    before = served(catalog)
+    expected = answers(catalog, before)
+
+    found = answers(catalog, compact(catalog, before))
+
+    same = found.face_ids[:, 0] == expected.face_ids[:, 0]
+    assert same.mean() >= (1.0 if before.recipe.factory == "exact" else 0.95)
+    np.testing.assert_array_equal(found.similarities[same][:, 0], expected.similarities[same][:, 0])
+
+
+def test_what_is_compact_is_left_as_it_is(catalog: Catalog) -> None:
+    once = compact(catalog, served(catalog))
+    paths = sorted(catalog.files.paths())
+
+    assert compact(catalog, once) is once
+    assert sorted(catalog.files.paths()) == paths
+
+
+def test_old_files_go_when_no_reader_can_need_them(catalog: Catalog) -> None:
+    after = compact(catalog, served(catalog))
+
+    collect(catalog.files, keep=1, grace_s=0)
+
+    needed = {entry.path for entry in after.entries()}
+    assert data_paths(catalog) <= needed
+
+
+def test_stopped_before_it_publishes_it_does_the_same_again(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = served(catalog)
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("faceindex.catalog.generations.publish", fail)
+        with pytest.raises(OSError, match="the disk is full"):
+            compact(catalog, before)
+    assert served(catalog) == before
+    assert list(audit(catalog.files, before)) == []
+    written = data_paths(catalog)
+
+    compact(catalog, before)
+
+    assert data_paths(catalog) == written
+
+
+def test_a_lost_shard_is_rebuilt_from_the_data_files(catalog: Catalog) -> None:
+    before = served(catalog)
+    expected = answers(catalog, before)
+    for shard in before.shards:
+        for entry in shard.files:
+            catalog.files.write(entry.path, b"damaged")
+
+    after = compact(catalog, before, rebuild=True)
+
+    assert list(audit(catalog.files, after)) == []
+    found = answers(catalog, after)
+    assert (found.face_ids[:, 0] == expected.face_ids[:, 0]).mean() >= 0.95
+
+
+def test_a_photo_whose_first_copy_is_gone_keeps_its_faces(tmp_path: Path) -> None:
+    """Its faces stand in the batch where its bytes were first seen, its path in another."""
+    catalog = Catalog.create(str(tmp_path / "catalog"), Settings())
+    files = catalog.files
+    copy = replace(photo_result(7, b"/photos/copy.jpg"), faces=None)
+    batches = {
+        "01" * 16: write_batch(files, "01" * 16, photo_results(0, 20)),
+        "02" * 16: write_batch(files, "02" * 16, [copy]),
+    }
+    draft = replace(make_generation(files, batches, None), shards=(), tombstones=None)
+    view = open_view(files, draft)
+    kept = [batch != "01" * 16 for batch in view["batch"].to_pylist()]
+    draft = replace(draft, view=write_view(files, 1, view.filter(np.array(kept))))
+    generations.publish(files, with_gallery(files, draft, "exact"))
+    before = served(catalog)
+    assert before.face_count == 1
+
+    after = compact(catalog, before)
+
+    assert len(after.batches) == 1
+    assert (
+        from_id_column(live_faces(files, after)["face_id"]).tolist()
+        == from_id_column(live_faces(files, before)["face_id"]).tolist()
+    )
+    assert list(audit(files, after)) == []
