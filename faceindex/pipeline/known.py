@@ -1,5 +1,7 @@
 """Photos that earlier runs already did, found by what is in them; a moved, touched or copied file is one of these."""
 
+from functools import lru_cache, partial
+
 import numpy as np
 import pyarrow.compute as pc
 
@@ -18,6 +20,8 @@ class KnownPhotos:
         self._files = catalog.files
         self._generation = catalog.current()
         self._view = open_view(self._files, self._generation) if self._generation else None
+        # Photos that were moved together stand in few files.
+        self._photos = lru_cache(maxsize=16)(partial(read_table, self._files))
 
     def result_of(self, photo_id: bytes) -> PhotoResult | None:
         """Return what became of the same bytes before, without the faces; None if they are new or failed."""
@@ -27,6 +31,6 @@ class KnownPhotos:
         if row < 0 or self._view["state"][row].as_py() not in DONE_STATES:
             return None
         batch = self._generation.batches[self._view["batch"][row].as_py()]
-        photos = read_table(self._files, batch.photos)
+        photos = self._photos(batch.photos)
         [result] = photo_results(photos.filter(pc.equal(photos["photo_id"], photo_id)).slice(0, 1))
         return result
