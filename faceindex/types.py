@@ -251,6 +251,8 @@ class IndexRecipe:
     rerank: int = 0
     """Candidates re-ranked exactly, as a multiple of k; 0 for exact, and in a shard."""
     seed: int = 0
+    recall: float = 0.0
+    """recall@10 that a user asked for; 0 for the usual aims, and in a shard."""
 
     def untuned(self) -> "IndexRecipe":
         """Return what shards are built by: the recipe without its operating point."""

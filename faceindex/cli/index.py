@@ -48,7 +48,11 @@ LEAST_SHARE = 0.01
 @click.option("--model", metavar="NAME", help="Embedder of a new catalog: see `faceindex models list`, or onnx:FILE.")
 @click.option("--weights", metavar="FILE", help="File with the embedder's weights, for a new catalog.")
 @click.option(
-    "--index", "factory", metavar="KIND", help="auto, exact, or a FAISS factory string such as IVF1024,PQ32x4fs."
+    "--index",
+    "factory",
+    metavar="KIND",
+    help="auto, exact, or a FAISS factory string such as IVF1024,PQ32x4fs; "
+    "parts may follow, as in 'auto;recall=0.9;memory=500MB' or 'auto;nprobe=64;rerank=5'.",
 )
 @click.option("--retry-failed", is_flag=True, help="Try quarantined photos again although they have not changed.")
 @click.option("--allow-removals", is_flag=True, help="Go on when more than a fifth of a folder's photos are gone.")

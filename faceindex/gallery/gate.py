@@ -11,13 +11,10 @@ from faceindex.gallery.exact import widened
 from faceindex.gallery.recall import Recall, Sample, draw_sample, measure
 from faceindex.gallery.recipe import Wish
 from faceindex.gallery.search import Gallery
-from faceindex.gallery.tuning import Target, tune
+from faceindex.gallery.tuning import LEAST, targets, tune
 from faceindex.types import IndexQuality
 
-LEAST = Target(recall_at_10=0.95, first_agreement=0.0, mated_rank_1=0.99)
-"""Below this a generation is refused."""
-
-FEW_PROBES, MANY_PROBES = 256, 1024
+FEW_PROBES, MANY_PROBES = 256, 2048
 """A night's publish is measured with few probes, whose truth costs little; a new index, and one that falls short of
 the target with few, with many."""
 
@@ -48,16 +45,17 @@ def admit(gallery: Gallery, live_count: int, wish: Wish, *, tuned: bool, open_ms
         RefusedError: it must not be published; the message says why and what to change.
     """
     _require_whole(gallery, live_count)
+    aim, least = targets(wish.recall)
     free = wish.nprobe is None or wish.rerank is None
     sample = draw_sample(gallery, FEW_PROBES if tuned else MANY_PROBES)
     found = measure(gallery, sample, threads) if tuned or not free else None
-    if found is None or LEAST.shortfalls(found):
+    if found is None or least.shortfalls(found):
         if tuned:
             sample = draw_sample(gallery, MANY_PROBES)
         if free:
-            gallery = gallery.at(wish.applied(tune(gallery, sample, threads=threads)))
+            gallery = gallery.at(wish.applied(tune(gallery, sample, aim, threads)))
         found = measure(gallery, sample, threads)
-    if short := LEAST.shortfalls(found):
+    if short := least.shortfalls(found):
         raise RefusedError(
             f"the index {gallery.recipe.factory} at nprobe {gallery.recipe.nprobe}, rerank {gallery.recipe.rerank} "
             f"loses too much: {', '.join(short)}; the generation before stays; {_advice(free=free)}"

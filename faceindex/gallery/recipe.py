@@ -1,7 +1,9 @@
 """How many faces, how many numbers each -> how the index is built and searched."""
 
 import math
+import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from faceindex.errors import ConfigError
 from faceindex.gallery import faiss_io
@@ -27,15 +29,24 @@ asked for is built from 4 on: exact re-ranking makes up for poor lists, as long 
 
 TRAINING_POINTS_PER_LIST = 64
 
+GRAMMAR = "FACTORY[;nprobe=N][;rerank=N][;recall=0.9][;memory=500MB]"
+PART = (
+    r"(?P<name>nprobe|rerank)=(?P<count>[1-9]\d*)|recall=(?P<recall>0\.\d+)|memory=(?P<size>\d+(\.\d+)?)(?P<unit>[MG]B)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a user decided about the index: `FACTORY[;nprobe=N][;rerank=N]`, the rest is chosen or tuned."""
+    """What a user decided about the index, see GRAMMAR; the rest is chosen or tuned."""
 
     factory: str
     """"auto", "exact" or a FAISS factory string."""
     nprobe: int | None = None
     rerank: int | None = None
+    recall: float = 0.0
+    """recall@10 to tune for and to insist on; 0 for the usual targets."""
+    memory_bytes: int | None = None
+    """What an automatic index may take in memory; None for what codes of the usual length take."""
 
     @classmethod
     def parse(cls, index: str) -> "Wish":
@@ -45,22 +56,28 @@ class Wish:
             ConfigError: it has parts that are not known, or not positive numbers.
         """
         factory, *parts = index.split(";")
-        known: dict[str, int] = {}
+        known: dict[str, Any] = {}
         for part in parts:
-            name, _, number = part.partition("=")
-            if name not in ("nprobe", "rerank") or not number.isascii() or not number.isdigit() or int(number) < 1:
-                raise ConfigError(f"index must be FACTORY[;nprobe=N][;rerank=N], got {index!r}; see `faceindex index`")
-            known[name] = int(number)
+            match = re.fullmatch(PART, part, re.ASCII)
+            if not match:
+                raise ConfigError(f"index must be {GRAMMAR}, got {index!r}; see `faceindex index --help`")
+            if match["name"]:
+                known[match["name"]] = int(match["count"])
+            elif match["recall"]:
+                known["recall"] = float(match["recall"])
+            else:
+                known["memory_bytes"] = int(float(match["size"]) * {"MB": 10**6, "GB": 10**9}[match["unit"]])
         return cls(EXACT if factory == "Flat" else factory, **known)
 
     def applied(self, recipe: IndexRecipe) -> IndexRecipe:
         """Return a recipe with the parts of its operating point that were decided."""
         if recipe.factory == EXACT:
             return recipe
-        return replace(recipe, nprobe=self.nprobe or recipe.nprobe, rerank=self.rerank or recipe.rerank)
+        nprobe, rerank = self.nprobe or recipe.nprobe, self.rerank or recipe.rerank
+        return replace(recipe, nprobe=nprobe, rerank=rerank, recall=self.recall)
 
 
-def choose_recipe(face_count: int, dimension: int, index: str = "auto", memory_bytes: int | None = None) -> IndexRecipe:
+def choose_recipe(face_count: int, dimension: int, index: str = "auto") -> IndexRecipe:
     """Return how a gallery of `face_count` faces with `dimension` numbers each is indexed.
 
     An index that is asked for, and that so few faces cannot train, waits until there are enough of them
@@ -71,8 +88,7 @@ def choose_recipe(face_count: int, dimension: int, index: str = "auto", memory_b
         face_count: live faces.
         dimension: numbers in an embedding.
         index: "auto", "exact", or the FAISS factory string of an inverted file or a graph, such as IVF1024,PQ32x4fs,
-            OPQ16_64,IVF1024,PQ16x4fs or HNSW32,SQ8, perhaps with ;nprobe=N and ;rerank=N. "Flat" is exact search.
-        memory_bytes: what an automatic index may take in memory; None for what codes of the usual length take.
+            OPQ16_64,IVF1024,PQ16x4fs or HNSW32,SQ8, perhaps with more of GRAMMAR. "Flat" is exact search.
 
     Raises:
         ConfigError: FAISS refuses the factory string, or the index cannot serve a gallery.
@@ -80,7 +96,7 @@ def choose_recipe(face_count: int, dimension: int, index: str = "auto", memory_b
     wish = Wish.parse(index)
     if wish.factory == EXACT or (wish.factory == "auto" and face_count < EXACT_BELOW):
         return IndexRecipe(EXACT)
-    factory = _auto_factory(face_count, dimension, memory_bytes) if wish.factory == "auto" else wish.factory
+    factory = _auto_factory(face_count, dimension, wish.memory_bytes) if wish.factory == "auto" else wish.factory
     if face_count < faces_needed(factory, dimension):
         return IndexRecipe(EXACT)
     lists = faiss_io.list_count(faiss_io.new_index(factory, dimension))
@@ -88,14 +104,17 @@ def choose_recipe(face_count: int, dimension: int, index: str = "auto", memory_b
 
 
 def faces_needed(index: str, dimension: int) -> int:
-    """Return how many faces it takes to train an index; raises what `choose_recipe` raises."""
-    made = faiss_io.new_index(Wish.parse(index).factory, dimension)
+    """Return how many faces it takes to train an index that is asked for; raises what `choose_recipe` raises."""
+    factory = Wish.parse(index).factory
+    if factory in ("auto", EXACT):
+        return 0
+    made = faiss_io.new_index(factory, dimension)
     return FEWEST_POINTS_PER_CENTROID * faiss_io.centroid_count(made)
 
 
-def outdated(served: IndexRecipe, face_count: int, dimension: int, index: str, memory_bytes: int | None = None) -> bool:
+def outdated(served: IndexRecipe, face_count: int, dimension: int, index: str) -> bool:
     """Return whether the served recipe is another kind of index than the one wanted now, or searched otherwise."""
-    wanted = choose_recipe(face_count, dimension, index, memory_bytes)
+    wanted = choose_recipe(face_count, dimension, index)
     return Wish.parse(index).applied(served) != served or other_kind(served, wanted, index)
 
 

@@ -56,7 +56,6 @@ def with_gallery(
     draft: Generation,
     index: str,
     *,
-    memory_bytes: int | None = None,
     build_bytes: int = BUILD_BYTES,
     compact: bool = False,
 ) -> Generation:
@@ -65,8 +64,7 @@ def with_gallery(
     Args:
         files: of the catalog, whose writer lock is held.
         draft: the generation without them; its shards, recipe and quality are those of the generation before.
-        index: "auto", "exact" or a FAISS factory string, perhaps with parts of the operating point.
-        memory_bytes: what an automatic index may take in memory; None for what codes of the usual length take.
+        index: "auto", "exact" or a FAISS factory string, perhaps with more of `recipe.GRAMMAR`.
         build_bytes: memory that building may take; it bounds how large shards are built and merged.
         compact: merge what can be merged, and drop all dead faces.
 
@@ -75,7 +73,7 @@ def with_gallery(
     """
     wish = Wish.parse(index)
     live = from_id_column(live_faces(files, draft, ["face_id"])["face_id"])
-    wanted = choose_recipe(len(live), draft.dimension, index, memory_bytes)
+    wanted = choose_recipe(len(live), draft.dimension, index)
     rebuild = (
         not draft.shards
         or other_kind(draft.recipe, wanted, index)
@@ -109,7 +107,7 @@ def with_gallery(
         opened,
         len(live),
         wish,
-        tuned=not rebuild and draft.quality is not None,
+        tuned=not rebuild and draft.quality is not None and renewal.recipe.recall == draft.recipe.recall,
         open_ms=opened_in(start),
         threads=renewal.threads,
     )

@@ -6,15 +6,17 @@ import pytest
 
 from faceindex.errors import RefusedError
 from faceindex.gallery.build import train
-from faceindex.gallery.gate import LEAST, admit
+from faceindex.gallery.gate import admit
 from faceindex.gallery.recipe import Wish
 from faceindex.gallery.search import Gallery
 from faceindex.gallery.shard import Shard, TrainedIndex
+from faceindex.gallery.tuning import targets
 from faceindex.types import IndexRecipe
 from tests.support.galleries import MODEL, NO_IDS, make_gallery, random_ids, shard_files, write_shard
 from tests.support.people import synthetic_people
 
 RECIPE = IndexRecipe("IVF32,PQ12x4fs", nprobe=4, rerank=10)
+WISHES = ("auto;recall=0.7", "auto", "auto;recall=0.9999")
 FACES = 3000
 VECTORS = synthetic_people([3] * 1000, seed=1)[0]
 IDS = random_ids(FACES, 1)
@@ -27,7 +29,7 @@ def trained() -> TrainedIndex:
 
 def gate(gallery: Gallery, wish: str = "auto", *, live: int = FACES, tuned: bool = False) -> tuple[int, int]:
     admitted = admit(gallery, live, Wish.parse(wish), tuned=tuned, open_ms=1.0, threads=1)
-    assert not LEAST.shortfalls(admitted.quality)
+    assert not targets(Wish.parse(wish).recall)[1].shortfalls(admitted.quality)
     return admitted.gallery.recipe.nprobe, admitted.gallery.recipe.rerank
 
 
@@ -54,6 +56,23 @@ def test_a_point_that_no_longer_does_is_tuned_anew(tmp_path: Path, trained: Trai
     gallery = make_gallery(tmp_path, IDS, VECTORS, IndexRecipe(RECIPE.factory, 1, 1), trained)
 
     assert gate(gallery, tuned=True) > (1, 1)
+
+
+def test_less_recall_asked_for_is_a_cheaper_point_and_more_a_dearer_one(tmp_path: Path, trained: TrainedIndex):
+    gallery = make_gallery(tmp_path, IDS, VECTORS, RECIPE, trained)
+
+    cheap, usual, dear = (lists * depth for lists, depth in map(gate, [gallery] * 3, WISHES))
+
+    assert cheap < usual < dear
+
+
+def test_a_recall_asked_for_that_codes_cannot_give_is_refused(tmp_path: Path):
+    recipe = IndexRecipe("IVF1,PQ3x4fs", 1, 1)
+    gallery = make_gallery(tmp_path, IDS, VECTORS, recipe, train(recipe, VECTORS.astype(np.float16)))
+    lists, depth = gate(gallery, "auto;recall=0.5")
+
+    with pytest.raises(RefusedError, match=r"recall@10 0\.\d+ where 0\.989 is wanted"):
+        gate(gallery, f"auto;recall=0.999;nprobe={lists};rerank={depth}")
 
 
 def test_a_point_a_user_forced_is_refused_when_it_loses_too_much(tmp_path: Path, trained: TrainedIndex):

@@ -138,9 +138,29 @@ def test_parts_of_the_operating_point_that_were_asked_for_are_taken():
     assert not outdated(recipe, MANY, 128, "IVF64,PQ16x4fs;rerank=3")
 
 
-@pytest.mark.parametrize("index", ["auto;nprobe", "auto;nprobe=0", "auto;lists=4", "auto;nprobe=-1", "auto;rerank=x"])
+def test_another_recall_asked_for_makes_an_index_outdated():
+    recipe = choose_recipe(MANY, 128, "auto;recall=0.8")
+
+    assert recipe.recall == 0.8
+    assert not outdated(recipe, MANY, 128, "auto;recall=0.8")
+    assert outdated(recipe, MANY, 128, "auto;recall=0.9")
+    assert outdated(recipe, MANY, 128, "auto")
+
+
+@pytest.mark.parametrize("index", ["auto;nprobe=64", "exact", "auto;recall=0.8"])
+def test_an_index_chosen_by_itself_needs_no_number_of_faces(index: str):
+    assert faces_needed(index, 128) == 0
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        *("auto;nprobe", "auto;nprobe=0", "auto;lists=4", "auto;nprobe=-1", "auto;rerank=x", "auto;recall=1"),
+        *("auto;recall=90%", "auto;memory=9", "auto;memory=9PB", "auto;", "auto;nprobe=1;"),
+    ],
+)
 def test_parts_that_are_not_known_are_refused(index: str):
-    with pytest.raises(ConfigError, match=r"FACTORY\[;nprobe=N\]\[;rerank=N\]"):
+    with pytest.raises(ConfigError, match=r"FACTORY\[;nprobe=N\]\[;rerank=N\]\[;recall=0\.9\]\[;memory=500MB\], got"):
         choose_recipe(MANY, 128, index)
 
 
@@ -149,12 +169,12 @@ def test_parts_that_are_not_known_are_refused(index: str):
     [(None, "IVF4096,PQ64x4fs"), (40, "IVF4096,PQ64x4fs"), (24, "IVF4096,PQ32x4fs"), (12, "OPQ8,IVF4096,PQ8x4fs")],
 )
 def test_less_memory_takes_shorter_codes(megabytes: int | None, factory: str):
-    assert choose_recipe(10**6, 128, memory_bytes=megabytes and megabytes * 10**6).factory == factory
+    assert choose_recipe(10**6, 128, f"auto;memory={megabytes}MB" if megabytes else "auto").factory == factory
 
 
 def test_less_memory_than_any_index_takes_is_refused():
     with pytest.raises(ConfigError, match="takes 9 MB at least, 8 MB given"):
-        choose_recipe(10**6, 128, memory_bytes=8 * 10**6)
+        choose_recipe(10**6, 128, "auto;memory=0.008GB")
 
 
 def test_the_centroids_of_very_many_lists_are_a_graph():
