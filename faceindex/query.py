@@ -5,7 +5,7 @@ line uses the same one.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from os import PathLike, fsdecode, fspath
 from os.path import abspath
@@ -22,21 +22,26 @@ from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import live_faces, open_view, rows_of
 from faceindex.clock import Clock
 from faceindex.config import Settings
-from faceindex.errors import CatalogError, ConfigError, FaceIndexError, ItemError
+from faceindex.errors import CatalogError, ConfigError, FaceIndexError, ItemError, NothingFoundError
 from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table
 from faceindex.faces.recogniser import Recogniser
+from faceindex.gallery.filters import Filters
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
 from faceindex.images.crawl import crawl
 from faceindex.images.decode import decode
 from faceindex.images.read import read_photo
+from faceindex.machine import core_count
 from faceindex.tables import from_id_column, require_model
 from faceindex.types import CandidateLists, Image, ModelId, PhotoFaces
+from faceindex.vector_files import VectorFile
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 Picture = Union[str, PathLike[str], "NDArray[np.uint8]", "PillowImage"]
+EVERYBODY = Filters()
+
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the upright photo."""
 
@@ -61,9 +66,10 @@ class FaceAnswer:
     """What a search says of one face of the query picture."""
 
     face: int
-    box: Box
-    confidence: float
-    quality: float
+    box: Box | None
+    """None for an embedding from elsewhere, like confidence and quality."""
+    confidence: float | None
+    quality: float | None
     decision: Literal["identified", "not_recognised"]
     threshold: float
     fpir: float | None
@@ -114,6 +120,15 @@ class VerifyAnswer:
         return {"schema": "faceindex.verify/1", **asdict(self)}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """The faces that a search may find."""
+
+    masks: "list[NDArray[np.bool_]] | None"
+    """For each shard, bool (faces of the shard,); None for all."""
+    size: int
+
+
 class OpenCatalog:
     """A catalog as it stood when it was opened: read-only, one generation, also while new ones are published.
 
@@ -142,6 +157,7 @@ class OpenCatalog:
                 f"run the same `faceindex index` command again"
             )
         self.generation: Generation = served
+        self._scopes: dict[Filters, Scope] = {}
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -174,7 +190,13 @@ class OpenCatalog:
         return load_table(self.generation.model)
 
     def search(
-        self, picture: Picture, k: int = 10, *, fpir: float = 0.01, threshold: float | None = None
+        self,
+        picture: Picture,
+        k: int = 10,
+        *,
+        fpir: float = 0.01,
+        threshold: float | None = None,
+        filters: Filters = EVERYBODY,
     ) -> SearchAnswer:
         """Find the people of a picture in the catalog.
 
@@ -183,38 +205,102 @@ class OpenCatalog:
             k: candidates for each face.
             fpir: how often a stranger's face may be wrongly identified, at the gallery's size now.
             threshold: a cosine similarity to decide by, instead of an error rate.
+            filters: which faces of the catalog may be found.
 
         Raises:
             FaceIndexError: the picture cannot be read.
+            NothingFoundError: no face of the catalog passes the filters.
             ConfigError: k, fpir or threshold is out of range, or no table tells what fpir means for this model.
         """
         with self.clock.stage("read picture"):
             image, name = load_picture(picture, self.catalog.settings)
-        return self.search_image(image, name, k, fpir=fpir, threshold=threshold)
+        return self.search_image(image, name, k, fpir=fpir, threshold=threshold, filters=filters)
 
     def search_image(
-        self, image: Image, name: str, k: int = 10, *, fpir: float = 0.01, threshold: float | None = None
+        self,
+        image: Image,
+        name: str,
+        k: int = 10,
+        *,
+        fpir: float = 0.01,
+        threshold: float | None = None,
+        filters: Filters = EVERYBODY,
     ) -> SearchAnswer:
         """Find the people of a decoded picture; see `search`."""
-        limit = self.resolve_threshold(fpir, threshold)
+        scope = self.scope(filters)
+        limit = self.resolve_threshold(fpir, threshold, scope.size)
         [faces] = self.recogniser.faces([image])
         with self.clock.stage("search"):
-            found = self.gallery.search(faces.vectors, self.recogniser.embedder.model, k)
+            found = self._search(faces.vectors, k, scope)
             order = by_prominence(faces.detections.boxes, image.width, image.height)
-            answers = self._answers(faces, order, found, limit, None if threshold is not None else fpir)
+            asked = None if threshold is not None else fpir
+            answers = [
+                replace(self._answer(found, index, limit, asked, scope), **self._shown(faces, index), face=face)
+                for face, index in enumerate(order.tolist())
+            ]
+        return self._document({"image": name, "width": image.width, "height": image.height}, answers, scope)
+
+    def search_vectors(
+        self,
+        vectors: VectorFile,
+        k: int = 10,
+        *,
+        fpir: float = 0.01,
+        threshold: float | None = None,
+        filters: Filters = EVERYBODY,
+    ) -> Iterator[SearchAnswer]:
+        """Yield the answer to each embedding of a file, in order; see `search`. They are searched in batches.
+
+        Raises:
+            ConfigError: a row is zero or not finite; or as `search` does.
+        """
+        scope = self.scope(filters)
+        limit = self.resolve_threshold(fpir, threshold, scope.size)
+        asked = None if threshold is not None else fpir
+        for start, probes in vectors.batches():
+            with self.clock.stage("search"):
+                found = self._search(probes, k, scope)
+            for index in range(len(probes)):
+                answer = self._answer(found, index, limit, asked, scope)
+                yield self._document({"vectors": vectors.path, "row": start + index}, [answer], scope)
+
+    def scope(self, filters: Filters = EVERYBODY) -> "Scope":
+        """Return the faces that a search may find.
+
+        Raises:
+            NothingFoundError: there are none.
+        """
+        if not filters:
+            return Scope(None, self.gallery.size)
+        if filters not in self._scopes:
+            masks = filters.masks(self.gallery.shards, self._view)
+            pairs = zip(self.gallery.shards, masks, strict=True)
+            self._scopes[filters] = Scope(masks, sum(int((shard.alive & mask).sum()) for shard, mask in pairs))
+        scope = self._scopes[filters]
+        if not scope.size:
+            asked = ", ".join(f"{name} {value}" for name, value in asdict(filters).items() if value is not None)
+            raise NothingFoundError(f"none of {self.gallery.size:,} faces passes the filter {asked}; ask for less")
+        return scope
+
+    def _search(self, probes: NDArray[np.float32], k: int, scope: "Scope") -> CandidateLists:
+        threads = core_count() if len(probes) > 1 else 1  # one probe is found sooner than threads are started
+        return self.gallery.search(probes, self.generation.model, k, threads, scope.masks)
+
+    def _document(self, query: dict[str, Any], faces: list[FaceAnswer], scope: "Scope") -> SearchAnswer:
         return SearchAnswer(
             catalog=self.catalog.root,
             generation=self.generation.number,
             model=self.generation.model,
-            gallery_size=self.gallery.size,
-            query={"image": name, "width": image.width, "height": image.height},
-            faces=answers,
+            gallery_size=scope.size,
+            query=query,
+            faces=faces,
         )
 
-    def resolve_threshold(self, fpir: float, threshold: float | None) -> Threshold:
-        """Return the similarity to decide by, and where it comes from."""
+    def resolve_threshold(self, fpir: float, threshold: float | None, gallery_size: int | None = None) -> Threshold:
+        """Return the similarity to decide by, and where it comes from; by default for the whole gallery."""
         if threshold is None:
-            return self.thresholds.identification_threshold(fpir, self.gallery.size)
+            size = self.gallery.size if gallery_size is None else gallery_size
+            return self.thresholds.identification_threshold(fpir, size)
         if not -1.0 <= threshold <= 1.0:
             raise ConfigError(f"a threshold is a cosine similarity between -1 and 1, got {threshold:g}")
         return Threshold(value=threshold, source="user", extrapolated=False)
@@ -225,38 +311,39 @@ class OpenCatalog:
         photos = self._photos_of(from_id_column(found["photo_id"]))
         return found.add_column(1, "photo", [photos])
 
-    def _answers(
-        self,
-        faces: PhotoFaces,
-        order: NDArray[np.int64],
-        found: CandidateLists,
-        limit: Threshold,
-        fpir: float | None,
-    ) -> list[FaceAnswer]:
-        answers: list[FaceAnswer] = []
-        for index in order:
-            count = int(found.counts[index])
-            candidates = list(self._candidates(found.face_ids[index, :count], found.similarities[index, :count]))
-            answers.append(
-                FaceAnswer(
-                    face=len(answers),
-                    box=_box(faces.detections.boxes[index]),
-                    confidence=round(float(faces.detections.confidences[index]), 4),
-                    quality=round(float(faces.qualities[index]), 4),
-                    decision="identified"
-                    if count and found.similarities[index, 0] >= limit.value
-                    else "not_recognised",
-                    threshold=round(limit.value, 6),
-                    fpir=fpir,
-                    threshold_source=limit.source,
-                    extrapolated=limit.extrapolated,
-                    candidates=candidates,
-                    low_quality=bool(faces.qualities[index] < self.catalog.settings.min_quality),
-                )
-            )
-        return answers
+    def _answer(
+        self, found: CandidateLists, index: int, limit: Threshold, fpir: float | None, scope: "Scope"
+    ) -> FaceAnswer:
+        """Return what the search says of one probe, without what its picture tells of it."""
+        count = int(found.counts[index])
+        identified = count and found.similarities[index, 0] >= limit.value
+        return FaceAnswer(
+            face=0,
+            box=None,
+            confidence=None,
+            quality=None,
+            decision="identified" if identified else "not_recognised",
+            threshold=round(limit.value, 6),
+            fpir=fpir,
+            threshold_source=limit.source,
+            extrapolated=limit.extrapolated,
+            candidates=list(
+                self._candidates(found.face_ids[index, :count], found.similarities[index, :count], scope.size)
+            ),
+        )
 
-    def _candidates(self, face_ids: NDArray[np.void], similarities: NDArray[np.float32]) -> Iterator[Candidate]:
+    def _shown(self, faces: PhotoFaces, index: int) -> dict[str, Any]:
+        """Return what a picture tells of one of its faces."""
+        return {
+            "box": _box(faces.detections.boxes[index]),
+            "confidence": round(float(faces.detections.confidences[index]), 4),
+            "quality": round(float(faces.qualities[index]), 4),
+            "low_quality": bool(faces.qualities[index] < self.catalog.settings.min_quality),
+        }
+
+    def _candidates(
+        self, face_ids: NDArray[np.void], similarities: NDArray[np.float32], gallery_size: int
+    ) -> Iterator[Candidate]:
         table = self.gallery.face_rows(face_ids)
         photos = self._photos_of(from_id_column(table["photo_id"]))
         rows = zip(table.to_pylist(), photos, similarities.tolist(), strict=True)
@@ -267,7 +354,7 @@ class OpenCatalog:
                 photo=photo,
                 box=_box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
                 similarity=round(similarity, 6),
-                probability=self._probability(similarity),
+                probability=self._probability(similarity, gallery_size),
             )
 
     def _photos_of(self, photo_ids: NDArray[np.void]) -> list[str]:
@@ -275,9 +362,9 @@ class OpenCatalog:
         paths = self._view["path"].take(rows_of(self._view, photo_ids)).to_pylist()
         return [fsdecode(path) for path in paths]
 
-    def _probability(self, similarity: float) -> float | None:
+    def _probability(self, similarity: float, gallery_size: int) -> float | None:
         try:
-            return round(self.thresholds.probability_identified(similarity, self.gallery.size), 4)
+            return round(self.thresholds.probability_identified(similarity, gallery_size), 4)
         except ConfigError:  # a model without a table still gives similarities
             return None
 

@@ -4,7 +4,8 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import rich_click as click
 
@@ -89,6 +90,31 @@ def device_option(command: Command) -> Command:
     return click.option(
         "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run."
     )(command)
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options that say which faces of the catalog are searched; the command gets them as `filters`."""
+
+    @click.option("--since", metavar="DATE", help="Only photos taken from then on: 2019, 2019-07, 2019-07-31.")
+    @click.option("--until", metavar="DATE", help="Only photos taken up to the end of that year, month or day.")
+    @click.option("--path", metavar="GLOB", help="Only photos whose whole path matches, such as '*/2019/*'.")
+    @click.option("--min-quality", type=float, metavar="Q", help="Only faces of at least this quality, 0 to 1.")
+    @click.option("--min-face", type=float, metavar="PX", help="Only faces of at least this many pixels.")
+    @wraps(command)
+    def with_filters(
+        *args: Any,
+        since: str | None,
+        until: str | None,
+        path: str | None,
+        min_quality: float | None,
+        min_face: float | None,
+        **others: Any,
+    ) -> Any:
+        from faceindex.gallery.filters import Filters
+
+        return command(*args, filters=Filters(since, until, path, min_quality, min_face), **others)
+
+    return cast("Command", with_filters)
 
 
 def print_json(document: Any, *, one_line: bool = False) -> None:

@@ -1,6 +1,7 @@
 """`faceindex search`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from faceindex.cli.options import (
     console,
     counted,
     device_option,
+    filter_options,
     json_option,
     print_json,
     printable,
@@ -20,11 +22,13 @@ from faceindex.wording import percent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from faceindex.gallery.filters import Filters
     from faceindex.query import FaceAnswer, SearchAnswer
+    from faceindex.vector_files import VectorFile
 
 
 @click.command()
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(exists=True))
+@click.argument("images", nargs=-1, metavar="IMAGE...", type=click.Path(exists=True))
 @catalog_option
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Candidates for each face.")
 @click.option(
@@ -35,11 +39,13 @@ if TYPE_CHECKING:
     help="How often a stranger may be wrongly identified, at the size the gallery has now.",
 )
 @click.option("--threshold", type=float, metavar="S", help="Decide by this cosine similarity instead of an error rate.")
+@click.option("--vectors", metavar="FILE", help="Search embeddings instead of pictures: .npy or .npz, one a row.")
 @click.option("--sheet", metavar="FILE", help="Write query and matches side by side (.png, .jpg or .html).")
-@click.option("--ndjson", is_flag=True, help="Print one JSON document a line, one for each image.")
+@click.option("--ndjson", is_flag=True, help="Print one JSON document a line, one for each image or row.")
 @click.option("--timings", is_flag=True, help="Print on stderr where the time went.")
 @device_option
 @json_option
+@filter_options
 @click.pass_context
 def search(
     ctx: click.Context,
@@ -48,27 +54,32 @@ def search(
     k: int,
     fpir: float,
     threshold: float | None,
+    vectors: str | None,
     sheet: str | None,
     ndjson: bool,
     timings: bool,
     device: str,
     as_json: bool,
+    filters: "Filters",
 ) -> None:
     """Find the people of a picture in the catalog.
 
     IMAGE is a picture, or a folder of pictures. Every face in it is searched. A face is `identified` when its best
-    candidate reaches the threshold that gives the error rate asked for with --fpir.
+    candidate reaches the threshold that gives the error rate asked for with --fpir, among the faces that are searched:
+    all of the catalog, or those that --since, --until, --path, --min-quality and --min-face leave.
 
     Exit code 0: somebody was identified. 4: no face, or nobody recognised. 3: some pictures could not be read.
     """
     from faceindex.cli.timing import Timings
-    from faceindex.errors import ConfigError, FaceIndexError
+    from faceindex.errors import ConfigError
 
     spent = Timings()
     with spent.stage("import"):
         import faceindex
         import faceindex.query
 
+    if bool(images) == (vectors is not None):
+        raise click.UsageError("give pictures, or embeddings with --vectors FILE")
     if as_json and len(images) > 1:
         raise ConfigError("--json prints one document for one image; for several use --ndjson")
     if sheet:
@@ -77,36 +88,77 @@ def search(
         require_sheet_format(sheet)
     with spent.stage("open catalog"):
         opened = faceindex.open(catalog, device=device)
-        opened.resolve_threshold(fpir, threshold)
-    out = console()
+        opened.resolve_threshold(fpir, threshold, opened.scope(filters).size)
+    asked = partial(opened.search, k=k, fpir=fpir, threshold=threshold, filters=filters)
+    of_vectors = partial(opened.search_vectors, k=k, fpir=fpir, threshold=threshold, filters=filters)
+    show = partial(_print, console(), as_json=as_json, ndjson=ndjson)
+    if vectors is not None:
+        code = _search_vectors(vectors, opened.generation.dimension, of_vectors, show, one=as_json)
+        if timings:
+            spent.show(opened.clock)
+        ctx.exit(code)
+    answers, code = _search_pictures(images, asked, show)
+    if sheet:
+        _write_sheet(answers, sheet)
+    if timings:
+        spent.show(opened.clock, opened.recogniser.clock)
+    ctx.exit(code)
+
+
+def _search_pictures(
+    images: tuple[str, ...], search: "Callable[[str], SearchAnswer]", show: "Callable[[SearchAnswer], None]"
+) -> "tuple[list[SearchAnswer], int]":
+    """Search pictures one after another; return the answers and the exit code."""
+    from faceindex.errors import ConfigError, FaceIndexError
+
     answers: list[SearchAnswer] = []
     paths = list(_pictures(images))
     if not paths:
         raise ConfigError(f"no pictures in {images[0]}; give a picture or a folder of pictures")
     for path in paths:
         try:
-            answer = opened.search(path, k, fpir=fpir, threshold=threshold)
+            answer = search(path)
         except FaceIndexError as error:
             if len(paths) == 1:
                 raise
             click.echo(f"faceindex: {error}", err=True)
             continue
         answers.append(answer)
-        if as_json or ndjson:
-            print_json(answer.to_json(), one_line=ndjson)
-        else:
-            _show(out, answer)
-    if sheet:
-        _write_sheet(answers, sheet)
-    if timings:
-        spent.show(opened.clock, opened.recogniser.clock)
-    ctx.exit(_exit_code(answers, len(paths)))
+        show(answer)
+    if len(answers) < len(paths):
+        return answers, 3
+    return answers, 0 if any(answer.identified for answer in answers) else 4
 
 
-def _exit_code(answers: "list[SearchAnswer]", picture_count: int) -> int:
-    if len(answers) < picture_count:
-        return 3
-    return 0 if any(answer.identified for answer in answers) else 4
+def _search_vectors(
+    path: str,
+    dimension: int,
+    search: "Callable[[VectorFile], Iterator[SearchAnswer]]",
+    show: "Callable[[SearchAnswer], None]",
+    *,
+    one: bool,
+) -> int:
+    """Search the embeddings of a file; return the exit code."""
+    from faceindex.errors import ConfigError
+    from faceindex.vector_files import VectorFile
+
+    file = VectorFile(path, dimension)
+    if one and len(file) > 1:
+        raise ConfigError(f"--json prints one document, {path} holds {len(file):,} vectors; use --ndjson")
+    identified = False
+    for answer in search(file):
+        identified |= answer.identified
+        show(answer)
+    if file.renormalised:
+        click.echo(f"faceindex: not all vectors of {path} were of unit length; they were scaled to it", err=True)
+    return 0 if identified else 4
+
+
+def _print(out: "Console", answer: "SearchAnswer", *, as_json: bool, ndjson: bool) -> None:
+    if as_json or ndjson:
+        print_json(answer.to_json(), one_line=ndjson)
+    else:
+        _show(out, answer)
 
 
 def _pictures(images: tuple[str, ...]) -> Iterator[str]:
@@ -122,7 +174,8 @@ def _pictures(images: tuple[str, ...]) -> Iterator[str]:
 
 
 def _show(out: "Console", answer: "SearchAnswer") -> None:
-    name = printable(str(answer.query["image"]))
+    query = answer.query
+    name = printable(str(query["image"]) if "image" in query else f"{query['vectors']} row {query['row']}")
     if not answer.faces:
         out.print(f"[bold]{name}[/]: no face found")
         return
@@ -135,15 +188,13 @@ def _show(out: "Console", answer: "SearchAnswer") -> None:
 def _show_face(out: "Console", face: "FaceAnswer") -> None:
     from rich.table import Table
 
-    x0, y0, x1, y1 = (round(edge) for edge in face.box)
     mark = "[green]identified[/]" if face.decision == "identified" else "[yellow]not recognised[/]"
     if face.fpir is None:
         rule = f"threshold {face.threshold:.3f}, yours"
     else:
         kind = "extrapolated" if face.extrapolated else "measured"
         rule = f"threshold {face.threshold:.3f} for fpir {face.fpir:g}, {kind} ({face.threshold_source} table)"
-    quality = f"[yellow]low quality {face.quality:.2f}[/]" if face.low_quality else f"quality {face.quality:.2f}"
-    out.print(f"\nface {face.face} at ({x0}, {y0})-({x1}, {y1}), {quality}: {mark}; {rule}")
+    out.print(f"\n{_seen(face)}: {mark}; {rule}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("rank", "similarity", "probability"):
         table.add_column(title, justify="right")
@@ -154,6 +205,15 @@ def _show_face(out: "Console", face: "FaceAnswer") -> None:
         style = "" if candidate.similarity >= face.threshold else "dim"
         table.add_row(str(candidate.rank), similarity, probability, printable(candidate.photo), style=style)
     out.print(table)
+
+
+def _seen(face: "FaceAnswer") -> str:
+    """Return what the query shows of a face."""
+    if face.box is None:
+        return "embedding"
+    x0, y0, x1, y1 = (round(edge) for edge in face.box)
+    quality = f"[yellow]low quality {face.quality:.2f}[/]" if face.low_quality else f"quality {face.quality:.2f}"
+    return f"face {face.face} at ({x0}, {y0})-({x1}, {y1}), {quality}"
 
 
 def _write_sheet(answers: "list[SearchAnswer]", sheet: str) -> None:

@@ -14,8 +14,10 @@ from PIL import Image, ImageFilter
 import faceindex
 from faceindex.cli.main import cli
 from faceindex.errors import ConfigError, FaceIndexError
+from faceindex.gallery.filters import Filters
 from faceindex.pipeline.run import IndexOptions, index_photos
 from faceindex.query import FaceAnswer
+from faceindex.tables import from_float16_column
 from tests.support.archives import ROOT, make_archive, portrait
 
 HERE = IndexOptions(workers=0)
@@ -297,3 +299,73 @@ def test_check_and_models_follow_their_schemas(catalog: Path, tmp_path: Path) ->
         ("models", ("models", "verify", "--json")),
     ):
         jsonschema.validate(json.loads(run(*arguments).stdout), schema(name))
+
+
+def test_a_filter_leaves_out_what_does_not_pass_and_sets_the_error_rate_for_the_rest(
+    archive: Path, catalog: Path
+) -> None:
+    opened = faceindex.open(str(catalog))
+
+    free = opened.search(archive / "00.jpg")
+    left = opened.search(archive / "00.jpg", filters=Filters(path="*/0?.jpg"))
+
+    photos = [candidate.photo for candidate in left.faces[0].candidates]
+    assert photos
+    assert all(Path(photo).name.startswith("0") for photo in photos)
+    assert left.gallery_size < free.gallery_size
+    assert left.faces[0].threshold <= free.faces[0].threshold
+    by_photo = {candidate.photo: candidate.similarity for candidate in free.faces[0].candidates}
+    assert all(
+        candidate.similarity == by_photo.get(candidate.photo, candidate.similarity)
+        for candidate in left.faces[0].candidates
+    )
+
+
+def test_filters_on_the_command_line(archive: Path, catalog: Path) -> None:
+    query = archive / "00.jpg"
+
+    nobody = run("search", query, "-c", catalog, "--path", "*/nowhere/*")
+    wrong = run("search", query, "-c", catalog, "--since", "2020-13")
+    one = run("search", query, "-c", catalog, "--json", "--path", str(query))
+
+    assert (nobody.exit_code, wrong.exit_code, one.exit_code) == (4, 2, 0)
+    assert "passes the filter path */nowhere/*" in nobody.stderr
+    assert nobody.stderr.count("\n") == wrong.stderr.count("\n") == 1
+    document = json.loads(one.stdout)
+    jsonschema.validate(document, schema("search"))
+    assert {candidate["photo"] for face in document["faces"] for candidate in face["candidates"]} == {str(query)}
+
+
+def test_embeddings_from_a_file_are_searched_one_document_a_line(archive: Path, catalog: Path, tmp_path: Path) -> None:
+    faces = faceindex.open(str(catalog)).faces()
+    vectors = from_float16_column(faces["embedding"].combine_chunks()).astype(np.float32)
+    np.save(tmp_path / "probes.npy", 2 * vectors[:5])
+
+    found = run("search", "--vectors", tmp_path / "probes.npy", "-c", catalog, "--ndjson", "-k", "3")
+
+    assert found.exit_code == 0
+    documents = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [document["query"]["row"] for document in documents] == [0, 1, 2, 3, 4]
+    for row, document in enumerate(documents):
+        jsonschema.validate(document, schema("search"))
+        assert document["query"]["vectors"] == str(tmp_path / "probes.npy")
+        [face] = document["faces"]
+        assert (face["box"], face["confidence"], face["quality"]) == (None, None, None)
+        assert face["candidates"][0]["face_id"] == faces["face_id"][row].as_py().hex()
+        assert face["candidates"][0]["similarity"] >= 0.999
+    assert "not all vectors" in found.stderr
+
+
+def test_what_cannot_be_searched_with_vectors_is_one_line(archive: Path, catalog: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "two.npy", np.eye(2, 128, dtype=np.float32))
+    np.save(tmp_path / "other.npy", np.eye(2, 512, dtype=np.float32))
+
+    several = run("search", "--vectors", tmp_path / "two.npy", "-c", catalog, "--json")
+    other = run("search", "--vectors", tmp_path / "other.npy", "-c", catalog, "--ndjson")
+    both = run("search", archive / "00.jpg", "--vectors", tmp_path / "two.npy", "-c", catalog)
+
+    assert (several.exit_code, other.exit_code, both.exit_code) == (2, 2, 2)
+    assert several.stderr.count("\n") == other.stderr.count("\n") == 1
+    assert "use --ndjson" in several.stderr
+    assert "(n, 128) wanted, got (2, 512)" in other.stderr
+    assert "give pictures, or embeddings with --vectors FILE" in both.stderr
