@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_an_exact_shard_has_no_index_and_tells_what_it_holds():
         "model": MODEL,
         "dimension": 24,
         "face_count": 5,
-        "recipe": {"factory": "exact", "nprobe": 0, "rerank": 0, "seed": 0},
+        "recipe": asdict(EXACT),
         "quantizer": None,
     }
 

@@ -44,7 +44,7 @@ def test_a_gpu_that_faiss_sees_clusters_and_the_index_is_the_same(monkeypatch: p
     assert faiss_io.to_bytes(with_gpu) == faiss_io.to_bytes(without)
 
 
-@pytest.mark.parametrize("factory", ["IVF16,PQ12x4fs", "OPQ12,IVF16,PQ12x4fs", "IVF16,SQ8", "IVF16,PQ12", "HNSW8"])
+@pytest.mark.parametrize("factory", ["IVF16,PQ12x4fs", "OPQ4,IVF16,PQ4x4fs", "IVF16,SQ8", "IVF16,PQ4x5", "HNSW8"])
 def test_faces_unlike_those_trained_on_have_a_larger_quantisation_error(factory: str):
     index = faiss_io.new_index(factory, 24)
     faiss_io.train(index, VECTORS, 1, 1)
