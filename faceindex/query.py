@@ -32,7 +32,7 @@ from faceindex.images.crawl import crawl
 from faceindex.images.decode import decode
 from faceindex.images.read import read_photo
 from faceindex.machine import core_count
-from faceindex.tables import from_id_column, require_model
+from faceindex.tables import IMPORTED, from_id_column, require_model
 from faceindex.types import CandidateLists, Image, ModelId, PhotoFaces
 from faceindex.vector_files import VectorFile
 
@@ -53,7 +53,8 @@ class Candidate:
     rank: int
     face_id: str
     photo: str
-    box: Box
+    box: Box | None
+    """None for an imported embedding."""
     similarity: float
     """Cosine similarity, -1 to 1."""
     probability: float | None
@@ -317,6 +318,9 @@ class OpenCatalog:
         """Return what the search says of one probe, without what its picture tells of it."""
         count = int(found.counts[index])
         identified = count and found.similarities[index, 0] >= limit.value
+        candidates = list(
+            self._candidates(found.face_ids[index, :count], found.similarities[index, :count], scope.size)
+        )
         return FaceAnswer(
             face=0,
             box=None,
@@ -327,9 +331,8 @@ class OpenCatalog:
             fpir=fpir,
             threshold_source=limit.source,
             extrapolated=limit.extrapolated,
-            candidates=list(
-                self._candidates(found.face_ids[index, :count], found.similarities[index, :count], scope.size)
-            ),
+            candidates=candidates,
+            person=candidates[0].person if identified else None,
         )
 
     def _shown(self, faces: PhotoFaces, index: int) -> dict[str, Any]:
@@ -345,16 +348,20 @@ class OpenCatalog:
         self, face_ids: NDArray[np.void], similarities: NDArray[np.float32], gallery_size: int
     ) -> Iterator[Candidate]:
         table = self.gallery.face_rows(face_ids)
-        photos = self._photos_of(from_id_column(table["photo_id"]))
-        rows = zip(table.to_pylist(), photos, similarities.tolist(), strict=True)
+        places = rows_of(self._view, from_id_column(table["photo_id"]))
+        seen = self._view.select(["path", "person"]).take(places).to_pylist()
+        rows = zip(table.to_pylist(), seen, similarities.tolist(), strict=True)
         for rank, (row, photo, similarity) in enumerate(rows, start=1):
             yield Candidate(
                 rank=rank,
                 face_id=hex_id(row["face_id"]),
-                photo=photo,
-                box=_box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
+                photo=fsdecode(photo["path"]),
+                box=None
+                if photo["path"].startswith(IMPORTED)
+                else _box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
                 similarity=round(similarity, 6),
                 probability=self._probability(similarity, gallery_size),
+                person=photo["person"],
             )
 
     def _photos_of(self, photo_ids: NDArray[np.void]) -> list[str]:

@@ -34,10 +34,14 @@ PHOTOS = pa.schema(
         pa.field("captured_at", pa.string()),
         pa.field("camera", pa.string()),
         pa.field("face_count", pa.int32(), nullable=False),
+        pa.field("person", pa.string()),
     ],
     metadata={"faceindex.table": "photos.v1"},
 )
 """One row per photo seen, whatever became of it. photo_id is null when the bytes could not be read."""
+
+IMPORTED = b"import:"
+"""How the paths of embeddings begin that were made elsewhere; they are of no photo on any disk."""
 
 PHOTOS_VIEW = pa.schema(
     [
@@ -51,6 +55,7 @@ PHOTOS_VIEW = pa.schema(
         PHOTOS.field("height"),
         PHOTOS.field("captured_at"),
         PHOTOS.field("face_count"),
+        PHOTOS.field("person"),
         pa.field("batch", pa.string(), nullable=False),
     ],
     metadata={"faceindex.table": "photos_view.v1"},
@@ -179,6 +184,7 @@ def photos_table(results: Sequence[PhotoResult]) -> pa.Table:
             "captured_at": result.image.captured_at if result.image else None,
             "camera": result.image.camera if result.image else None,
             "face_count": result.face_count,
+            "person": None,
         }
         for result in results
     ]

@@ -1,7 +1,7 @@
-"""Embeddings in files of other programs: .npy and .npz, never pickles."""
+"""Embeddings in files of other programs: .npy, .npz and Parquet, never pickles."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,12 @@ from faceindex.errors import ConfigError
 BATCH_ROWS = 4096
 """Vectors read at a time."""
 
-ZIP = b"PK\x03\x04"
-"""How .npz files begin."""
+ZIP, PARQUET = b"PK\x03\x04", b"PAR1"
+"""How .npz and Parquet files begin."""
+
+VECTORS = "vectors"
+SINGULAR = {"ids": "id", "people": "person", "dates": "date"}
+"""Columns of a table are often called after what one row has."""
 
 UNIT_WITHIN = 1e-2
 """Lengths that differ less from 1 are taken as rounding, float16's and more."""
@@ -24,7 +28,8 @@ class VectorFile:
     """The vectors in a file, (n, d), memory-mapped where the format allows.
 
     Args:
-        path: .npy, or .npz with an array called `vectors` or one array only.
+        path: .npy; .npz with an array called `vectors`, or one array only; Parquet with a column `vectors`, `vector` or
+            `embedding`. The last two may have `ids`, `people` and `dates` beside it, and a `model`.
         dimension: numbers in a vector.
 
     Raises:
@@ -33,7 +38,8 @@ class VectorFile:
 
     def __init__(self, path: str, dimension: int) -> None:
         self.path = path
-        array = _loaded(path)
+        arrays = _loaded(path)
+        array = arrays[VECTORS]
         if array.dtype.kind != "f":
             raise ConfigError(f"{path}: floating-point vectors wanted, got {array.dtype}; save them as float32")
         if array.ndim == 1:
@@ -46,6 +52,11 @@ class VectorFile:
         if not len(array):
             raise ConfigError(f"{path} holds no vectors; give a file with one a row")
         self._array = array
+        texts = (_texts(path, arrays, name, len(array)) for name in ("ids", "people", "dates"))
+        self.ids, self.people, self.dates = texts
+        """What the file says of each row, None where it says nothing."""
+        self.model = str(arrays["model"]) if "model" in arrays else None
+        """Id of the model that made the vectors, if the file says so."""
         self.renormalised = False
         """Whether any vector read so far was not of unit length."""
 
@@ -69,22 +80,67 @@ class VectorFile:
             yield start, (rows / lengths).astype(np.float32)
 
 
-def _loaded(path: str) -> NDArray[Any]:
+def _texts(path: str, arrays: Mapping[str, NDArray[Any]], name: str, count: int) -> list[str | None]:
+    if name not in arrays:
+        return [None] * count
+    array = arrays[name]
+    if array.shape != (count,):
+        raise ConfigError(f"{path}: {count} {name} wanted, one for each vector, got an array of shape {array.shape}")
+    if array.dtype.kind == "M":
+        array = np.datetime_as_string(array, unit="s")
+    decoded = (value.decode() if isinstance(value, bytes) else value for value in array.tolist())
+    return [None if value is None or value == "" else str(value) for value in decoded]
+
+
+def _loaded(path: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file by the names of `NAMES`."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(len(ZIP))
+            if start == PARQUET:
+                return _parquet(path)
             if start != ZIP:
-                return np.asarray(np.lib.format.open_memmap(path, mode="r"))
+                return {VECTORS: np.asarray(np.lib.format.open_memmap(path, mode="r"))}
             file.seek(0)
             arrays = np.load(file, allow_pickle=False)
-            name = "vectors" if "vectors" in arrays.files or len(arrays.files) != 1 else arrays.files[0]
-            array: NDArray[Any] | None = arrays[name] if name in arrays.files else None
+            names = arrays.files if len(arrays.files) > 1 else [VECTORS]
+            found = {name: arrays[name if len(arrays.files) > 1 else arrays.files[0]] for name in names}
     except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist; give a .npy or .npz file") from error
+        raise ConfigError(f"{path} does not exist; give a .npy, .npz or Parquet file") from error
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        if isinstance(error, ConfigError):
+            raise
         objects = any(word in str(error) for word in ("Python objects", "Object arrays"))
-        kind = "Python objects, which are never loaded" if objects else "no numpy array"
+        kind = "Python objects, which are never loaded" if objects else "no array that can be read"
         raise ConfigError(f"{path} holds {kind}; save vectors as float32 by numpy.save") from error
-    if array is None:
-        raise ConfigError(f"{path} holds {', '.join(arrays.files) or 'nothing'}; an array called `vectors` is wanted")
-    return array
+    if VECTORS not in found:
+        raise ConfigError(f"{path} holds {', '.join(found) or 'nothing'}; an array called `vectors` is wanted")
+    return found
+
+
+def _parquet(path: str) -> dict[str, NDArray[Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    found: dict[str, NDArray[Any]] = {}
+    for name in (VECTORS, "vector", "embedding"):
+        if name in table.column_names and VECTORS not in found:
+            column = table[name].combine_chunks()
+            if pa.types.is_fixed_size_binary(column.type):  # as faceindex itself stores embeddings
+                flat = np.frombuffer(b"".join(column.to_pylist()), "<f2")
+            else:
+                flat = column.flatten().to_numpy(zero_copy_only=False)
+            if column.null_count or (len(column) and len(flat) % len(column)):
+                raise ConfigError(f"{path}: vectors of one length wanted in column {name}; leave out what has none")
+            found[VECTORS] = flat.reshape(len(column), -1)
+            described = table.schema.field(name).metadata or {}
+            if b"faceindex.model" in described:
+                found["model"] = np.array(described[b"faceindex.model"].decode())
+    if VECTORS not in found:
+        raise ConfigError(f"{path} has the columns {', '.join(table.column_names)}; one called `vectors` is wanted")
+    for name in ("ids", "people", "dates"):
+        column = next((table[other] for other in (name, SINGULAR[name]) if other in table.column_names), None)
+        if column is not None:
+            found[name] = np.array([None if value is None else str(value) for value in column.to_pylist()], object)
+    return found

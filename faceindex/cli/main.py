@@ -5,13 +5,14 @@ Data goes to stdout, everything else to stderr. Exit codes stand in `errors.py`.
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import rich_click as click
 
 from faceindex import __version__
 from faceindex.errors import FaceIndexError
 
-COMMANDS = ("demo", "index", "search", "verify", "status", "check", "compact", "models")
+COMMANDS = ("demo", "index", "search", "verify", "status", "check", "compact", "import", "models")
 """In the order in which a newcomer meets them."""
 
 
@@ -24,7 +25,8 @@ class Commands(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"faceindex.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"faceindex.cli.{name}"), name)
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -198,12 +198,16 @@ def _show_face(out: "Console", face: "FaceAnswer") -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("rank", "similarity", "probability"):
         table.add_column(title, justify="right")
+    named = any(candidate.person for candidate in face.candidates)
+    if named:
+        table.add_column("person", overflow="fold")
     table.add_column("photo", overflow="fold")
     for candidate in face.candidates:
         probability = percent(candidate.probability)
         similarity = f"{candidate.similarity:.4f}"
         style = "" if candidate.similarity >= face.threshold else "dim"
-        table.add_row(str(candidate.rank), similarity, probability, printable(candidate.photo), style=style)
+        person = [printable(candidate.person or "")] if named else []
+        table.add_row(str(candidate.rank), similarity, probability, *person, printable(candidate.photo), style=style)
     out.print(table)
 
 

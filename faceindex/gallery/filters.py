@@ -41,7 +41,7 @@ class Filters:
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
-            _require_date(name, getattr(self, name))
+            require_date(name, getattr(self, name))
         if self.since and self.until and self.since[: len(self.until)] > self.until:
             raise ConfigError(f"since must not be after until, got {self.since} and {self.until}; exchange them")
         if self.min_quality is not None and not 0 <= self.min_quality <= 1:
@@ -89,7 +89,8 @@ class Filters:
         return mask
 
 
-def _require_date(name: str, value: str | None) -> None:
+def require_date(name: str, value: str | None) -> None:
+    """Raise `ConfigError` unless a text is None or a date as `Filters` takes it; `name` tells of what."""
     if value is None:
         return
     try:

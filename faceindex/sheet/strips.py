@@ -77,7 +77,8 @@ def _candidate(found: Document, face: Document) -> Tile:
         visible(found["person"] or ""),
     )
     accepted = face["decision"] == "identified" and found["similarity"] >= face["threshold"]
-    return Tile((found["photo"], tuple(found["box"])), visible(found["photo"]), lines, accepted)
+    box = tuple(found["box"]) if found["box"] else None
+    return Tile((found["photo"], box), visible(found["photo"]), lines, accepted)
 
 
 def _ending(path: str) -> str:

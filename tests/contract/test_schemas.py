@@ -164,6 +164,16 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "seconds": 1.25,
         }
     ],
+    "import": [
+        {
+            "schema": "faceindex.import/1",
+            "catalog": "/catalog",
+            "generation": 3,
+            "imported": 1000,
+            "unchanged": 0,
+            "renormalised": False,
+        }
+    ],
     "models": [{"schema": "faceindex.models/1", "models": [{"name": "mtcnn", "kind": "detector", "weights": "ready"}]}],
 }
 """Documents as the command line prints them, by the examples of its documentation."""

@@ -76,9 +76,9 @@ def test_files_that_are_not_numpys_are_refused_in_one_line(tmp_path: Path) -> No
     np.savez(tmp_path / "two.npz", a=UNIT, b=UNIT)
 
     for name, message in {
-        "text.npy": "holds no numpy array",
-        "empty.npy": "holds no numpy array",
-        "cut.npz": "holds no numpy array",
+        "text.npy": "holds no array that can be read",
+        "empty.npy": "holds no array that can be read",
+        "cut.npz": "holds no array that can be read",
         "two.npz": "holds a, b; an array called `vectors` is wanted",
         "none.npy": "does not exist",
     }.items():

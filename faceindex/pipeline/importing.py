@@ -1,0 +1,196 @@
+"""Enrolment of embeddings made elsewhere: a file of vectors becomes batches of a catalog, and is published.
+
+Every vector stands as a face of a photo of its own that is on no disk; its path says where it came from. Batches have
+names made of what they hold, and the plan is written when all of them are there: killed anywhere, the same command does
+what is left, and an index run in between may publish it as it publishes the work of any interrupted run.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from faceindex.arrays import ID_BYTES
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.checksums import entry_of
+from faceindex.catalog.files import open_files
+from faceindex.catalog.generations import BatchFiles
+from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
+from faceindex.catalog.parquet import write_table
+from faceindex.catalog.upkeep import collect
+from faceindex.config import Settings
+from faceindex.errors import ConfigError, ModelMismatchError
+from faceindex.faces.loading import detector_id, embedder_id, settled_embedder
+from faceindex.faces.models import find
+from faceindex.gallery.filters import require_date
+from faceindex.pipeline.batches import Batch, batch_id, compare, settings_digest
+from faceindex.pipeline.plans import Plan, new_run, write_plan
+from faceindex.pipeline.publish import known_photos, publish_plan
+from faceindex.pipeline.report import RunReport
+from faceindex.tables import CROPS, IMPORTED, PHOTOS, face_id, faces_schema, to_float16_column, to_id_column
+from faceindex.types import ModelId, PhotoRef, PhotoState
+from faceindex.vector_files import VectorFile
+
+BATCH_ROWS = 4096
+
+GOOD = 1.0
+"""Confidence and quality of faces whose picture nobody here has seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did: `faceindex.import/1`."""
+
+    catalog: str
+    generation: int
+    imported: int
+    """Vectors that are new, or another than before under their id."""
+    unchanged: int
+    renormalised: bool
+    """Whether vectors had to be scaled to unit length."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One vector of the file."""
+
+    ref: PhotoRef
+    number: int
+    """Its row."""
+
+
+def import_vectors(
+    catalog: str, path: str, model: str | None = None, progress: Callable[..., None] = lambda *_: None
+) -> Imported:
+    """Enrol the vectors of a file.
+
+    Args:
+        catalog: folder or URL; made when there is none, which needs `model`.
+        path: see `VectorFile`.
+        model: the embedder that made the vectors, by the name `faceindex index --model` takes.
+        progress: called with (phase, rows done, rows in all).
+
+    Raises:
+        ConfigError: the file holds anything but vectors of that model's dimension, or ids that are not unique.
+        ModelMismatchError: the file, or `model`, names another model than the catalog's.
+        LockedError: a run is going on.
+    """
+    opened = _opened(catalog, model)
+    settings = opened.settings
+    wanted = embedder_id(settings.embedder, mirror=settings.mirror, weights=settings.weights or None)
+    served = opened.current()
+    dimension = served.dimension if served else find(settings.embedder, "embedder").dimension
+    if dimension is None:
+        raise ConfigError(f"{settings.embedder} does not say how many numbers its vectors have; index a photo first")
+    file = VectorFile(path, dimension)
+    if file.model not in (None, wanted):
+        raise ModelMismatchError(f"embeddings of {wanted} wanted, {path} holds those of {file.model}")
+    with opened.lock(f"faceindex import {path}"):
+        served = opened.current()
+        rows, vectors = _rows(file, path, wanted)
+        known = known_photos(opened, served)
+        changes = compare((row.ref for row in rows), known, (), retry_failed=False)
+        todo = set(changes.todo)
+        fresh = [row for row in rows if row.ref in todo]
+        digest = settings_digest(settings, detector_id(settings.detector), wanted)
+        done: dict[str, BatchFiles] = {}
+        batches: list[Batch] = []
+        for start in range(0, len(fresh), BATCH_ROWS):
+            part = fresh[start : start + BATCH_ROWS]
+            refs = tuple(row.ref for row in part)
+            name = batch_id(refs, f"{digest}-import")
+            numbers = [row.number for row in part]
+            done[name] = _written(opened, name, part, vectors[numbers], file, wanted)
+            batches.append(Batch(name, refs))
+            progress("importing", start + len(part), len(fresh))
+        if batches:
+            plan = Plan(new_run(), digest, tuple(batches), ())
+            write_plan(opened.files, plan)
+            progress("building the index", len(fresh), len(fresh))
+            served = publish_plan(opened, served, plan, done, RunReport(catalog=opened.root))
+            collect(opened.files)
+    assert served is not None
+    return Imported(opened.root, served.number, len(fresh), len(rows) - len(fresh), file.renormalised)
+
+
+def _opened(catalog: str, model: str | None) -> Catalog:
+    if open_files(catalog).exists(SETTINGS):
+        opened = Catalog.open(catalog)
+        if model is not None and settled_embedder(model) != opened.settings.embedder:
+            raise ModelMismatchError(
+                f"{opened.root} holds embeddings of {opened.settings.embedder}, {model} asked for; "
+                f"import into another catalog with -c"
+            )
+        return opened
+    if model is None:
+        raise ConfigError(
+            f"{catalog} is no catalog yet; say with --model which model made the vectors, "
+            f"by a name of `faceindex models list` or onnx:FILE"
+        )
+    return Catalog.create(catalog, Settings(embedder=settled_embedder(model)))
+
+
+def _rows(file: VectorFile, path: str, model: ModelId) -> tuple[list[_Row], NDArray[np.float16]]:
+    """Return the rows of a file and their vectors, float16 (n, d), of unit length."""
+    vectors = np.concatenate([rows.astype(np.float16) for _, rows in file.batches()])
+    for number, date in enumerate(file.dates):
+        require_date(f"row {number} of {path}: its date", date)
+    place = os.path.abspath(path)  # noqa: PTH100 - a Path cannot hold every name
+    names = [place + f"#{number}" if name is None else name for number, name in enumerate(file.ids)]
+    [(commonest, times)] = Counter(names).most_common(1)
+    if times > 1:
+        raise ConfigError(f"{path}: each id once wanted, got {commonest!r} {times} times; leave the others out")
+    rows = []
+    for number, (name, person, date) in enumerate(zip(names, file.people, file.dates, strict=True)):
+        # In place of the times a file has: changed when anything that is stored of the vector is.
+        told = f"{model}\n{person}\n{date}\n".encode() + vectors[number].tobytes()
+        stamp = int.from_bytes(blake3(told).digest(7), "little")
+        rows.append(_Row(PhotoRef(IMPORTED + os.fsencode(name), vectors[number].nbytes, stamp), number))
+    return rows, vectors
+
+
+def _written(
+    catalog: Catalog, name: str, rows: Sequence[_Row], vectors: NDArray[np.float16], file: VectorFile, model: ModelId
+) -> BatchFiles:
+    """Write a batch as a run does, its photos last; one that is there is done."""
+    files = catalog.files
+    paths = crops_path(name), faces_path(name), photos_path(name)
+    if files.exists(paths[2]):
+        crops, faces, photos = (entry_of(files, path) for path in paths)
+        return BatchFiles(photos, faces, crops)
+    photo_ids = [_photo_id(row) for row in rows]
+    nowhere = np.zeros(4, np.float32)
+    face_ids = [face_id(photo, nowhere) for photo in photo_ids]
+    schema = faces_schema(vectors.shape[1], model)
+    zero, good = pa.array(np.zeros(len(rows), np.float32)), pa.array(np.full(len(rows), GOOD, np.float32))
+    landmarks = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(10 * len(rows), np.float32)), 10)
+    ids = (to_id_column(np.frombuffer(b"".join(column), f"V{ID_BYTES}")) for column in (face_ids, photo_ids))
+    columns = [*ids, zero, zero, zero, zero, good, good, landmarks]
+    table = pa.table([*columns, to_float16_column(vectors.astype(np.float32))], schema=schema)
+    told = [
+        {
+            "path": row.ref.path,
+            "size_bytes": row.ref.size_bytes,
+            "mtime_ns": row.ref.mtime_ns,
+            "state": str(PhotoState.OK),
+            "detail": "imported",
+            "photo_id": identity,
+            "captured_at": file.dates[row.number],
+            "face_count": 1,
+            "person": file.people[row.number],
+        }
+        for row, identity in zip(rows, photo_ids, strict=True)
+    ]
+    crops = write_table(files, paths[0], CROPS.empty_table())
+    faces = write_table(files, paths[1], table)
+    return BatchFiles(write_table(files, paths[2], pa.Table.from_pylist(told, schema=PHOTOS)), faces, crops)
+
+
+def _photo_id(row: _Row) -> bytes:
+    """Return the id of a row's photo: of its path and what is stored of it."""
+    return blake3(row.ref.path + b"\0" + row.ref.mtime_ns.to_bytes(8, "little")).digest(ID_BYTES)
