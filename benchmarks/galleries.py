@@ -2,21 +2,29 @@
 
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 from numpy.typing import NDArray
 
+from faceindex.catalog import layout
+from faceindex.catalog.files import Files
+from faceindex.catalog.generations import BatchFiles, Generation
+from faceindex.catalog.live import write_view
+from faceindex.catalog.parquet import read_table, write_table
 from faceindex.gallery.build import ShardFiles, build_shard, train, training_count
+from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.search import Gallery
 from faceindex.gallery.shard import Shard
-from faceindex.tables import FACE_ROWS, to_id_column
-from faceindex.types import IndexRecipe, ModelId
+from faceindex.tables import FACE_ROWS, PHOTOS_VIEW, faces_schema, photos_table, to_float16_column, to_id_column
+from faceindex.types import ImageFacts, IndexRecipe, ModelId, PhotoRef, PhotoResult, PhotoState
 
 MODEL = ModelId("synthetic@000000000000")
 NO_IDS = np.empty(0, "V16")
@@ -77,6 +85,67 @@ def build(faces: Faces, recipe: IndexRecipe, folder: Path, threads: int, shards:
     seconds = time.perf_counter() - start
     opened = [Shard(write(one, folder), NO_IDS) for one in made]
     return Gallery(opened, MODEL, recipe), seconds
+
+
+def write_faces(files: Files, faces: Faces, part: slice) -> BatchFiles:
+    """Write some faces as a batch of a catalog; all of them are of one photo, whose rows would only cost time."""
+    photo = blake3(faces.ids[part].tobytes()).digest(16)
+    rows, count = faces.table(part), len(faces.ids[part])
+    rows = rows.set_column(1, "photo_id", to_id_column(np.frombuffer(photo * count, "V16")))
+    landmarks = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(10 * count, np.float32)), 10)
+    columns = [*rows.columns, landmarks, to_float16_column(faces.vectors[part])]
+    table = pa.table(columns, schema=faces_schema(faces.vectors.shape[1], MODEL))
+    facts = ImageFacts("JPEG", 640, 480, 1, None, None)
+    seen = PhotoResult(PhotoRef(photo.hex().encode(), 1, 1), PhotoState.OK, "", photo, facts, count)
+    batch = photo.hex()
+    entry = write_table(files, layout.faces_path(batch), table)
+    return BatchFiles(write_table(files, layout.photos_path(batch), photos_table([seen])), entry)
+
+
+def draft_of(files: Files, batches: list[BatchFiles], dimension: int, previous: Generation | None) -> Generation:
+    """Return the generation in which these batches are live, before it has a gallery."""
+    named = {PurePosixPath(batch.photos.path).stem: batch for batch in batches}
+    tables = [
+        read_table(files, batch.photos).append_column(PHOTOS_VIEW.field("batch"), pa.array([name]))
+        for name, batch in named.items()
+    ]
+    number = previous.number + 1 if previous else 1
+    return Generation(
+        number=number,
+        created_at="2026-01-01T00:00:00+00:00",
+        faceindex="0",
+        model=MODEL,
+        dimension=dimension,
+        settings_digest="",
+        photo_counts={"ok": len(batches)},
+        face_count=0,
+        batches=named,
+        view=write_view(files, number, pa.concat_tables(tables)),
+        recipe=previous.recipe if previous else IndexRecipe(EXACT),
+        quality=previous.quality if previous else None,
+        shards=previous.shards if previous else (),
+        previous=previous.number if previous else None,
+    )
+
+
+class PeakMemory:
+    """The most private memory this process holds while it is entered, beyond what it held before; in bytes."""
+
+    def __enter__(self) -> "PeakMemory":
+        self._before = self._most = resident_bytes()
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watch.join()
+        self.bytes = self._most - self._before
+
+    def _look(self) -> None:
+        while not self._done.wait(0.01):
+            self._most = max(self._most, resident_bytes())
 
 
 def temporary() -> tempfile.TemporaryDirectory[str]:
