@@ -171,8 +171,8 @@ def main() -> None:
         return
     recipe = (
         f"{arguments.faces.name}; each round publishes a generation without {arguments.change:,} of its faces and with "
-        f"as many others, while another process opens the served generation and searches it, over and over. Wrong: a face "
-        f"that the generation does not hold, or a live probe that does not find itself first. Private memory."
+        f"as many others, while another process opens the served generation and searches it, over and over. Wrong: a "
+        f"face that the generation does not hold, or a live probe that does not find itself first. Private memory."
     )
     publish("churn", "Faces that come and go while others search", recipe, [row], about)
 

@@ -16,6 +16,7 @@ from faceindex.gallery.shard import Shard
 from faceindex.tables import from_id_column
 
 DATE = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}(:\d{2}(:\d{2})?)?)?)?)?")
+FACE_ID = re.compile(rf"[0-9a-f]{{{2 * ID_BYTES}}}")
 DATE_START = "0001-01-01T00:00:00"
 
 
@@ -38,6 +39,14 @@ class Filters:
     """Least quality, 0 to 1."""
     min_face_px: float | None = None
     """Least length of the box's shorter side, in pixels of the photo."""
+    faces: frozenset[str] | None = None
+    """Ids of the only faces, 32 hex digits each."""
+    not_faces: frozenset[str] | None = None
+    """Ids of faces to leave out."""
+    people: frozenset[str] | None = None
+    """Names of the only people; who is unknown is left out."""
+    not_people: frozenset[str] | None = None
+    """Names of people to leave out; who is unknown is not."""
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
@@ -46,6 +55,9 @@ class Filters:
             raise ConfigError(f"since must not be after until, got {self.since} and {self.until}; exchange them")
         if self.min_quality is not None and not 0 <= self.min_quality <= 1:
             raise ConfigError(f"min_quality must be from 0 to 1, got {self.min_quality:g}")
+        for ids in (self.faces or (), self.not_faces or ()):
+            if wrong := next((one for one in ids if not FACE_ID.fullmatch(one)), None):
+                raise ConfigError(f"ids of faces are {2 * ID_BYTES} hex digits, got {wrong!r}")
         if self.min_face_px is not None and not self.min_face_px > 0:
             raise ConfigError(f"min_face_px must be positive, got {self.min_face_px:g}")
 
@@ -64,7 +76,7 @@ class Filters:
 
     def _photos(self, view: pa.Table) -> NDArray[np.bytes_] | None:
         """Return the ids of the photos that pass, S16, ascending; None for all."""
-        if self.since is None and self.until is None and self.path is None:
+        if all(value is None for value in (self.since, self.until, self.path, self.people, self.not_people)):
             return None
         passing = pc.is_valid(view["photo_id"])
         if self.since is not None:
@@ -74,6 +86,11 @@ class Filters:
             passing = pc.and_(passing, pc.less_equal(until, self.until))
         if self.path is not None:
             passing = pc.and_(passing, pc.match_substring_regex(view["path"], _regex(self.path)))
+        if self.people is not None:
+            passing = pc.and_(passing, pc.is_in(view["person"], value_set=pa.array(self.people, pa.string())))
+        if self.not_people is not None:
+            named = pc.is_in(view["person"], value_set=pa.array(self.not_people, pa.string()))
+            passing = pc.and_(passing, pc.invert(named))
         chosen = view["photo_id"].filter(pc.fill_null(passing, False))
         return np.unique(from_id_column(chosen).view(f"S{ID_BYTES}"))
 
@@ -86,6 +103,13 @@ class Filters:
         if self.min_face_px is not None:
             x0, y0, x1, y1 = (shard.faces[edge].to_numpy() for edge in ("x0", "y0", "x1", "y1"))
             mask &= np.minimum(x1 - x0, y1 - y0) >= self.min_face_px
+        for ids, wanted in ((self.faces, True), (self.not_faces, False)):
+            if ids is not None:
+                listed = np.frombuffer(b"".join(map(bytes.fromhex, sorted(ids))), f"S{ID_BYTES}")
+                rows, found = shard.rows_of(listed)
+                there = np.zeros(len(shard.ids), bool)
+                there[rows[found]] = True
+                mask &= there == wanted
         return mask
 
 

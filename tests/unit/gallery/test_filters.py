@@ -25,17 +25,30 @@ TIMES = [
 PATHS = [b"/photos/2019/a%d.jpg", b"/photos/2019/caf\xe9 %d.png", b"/photos/(old) [1]/b%d.jpg", b"/other/c%d.JPG"]
 
 
+SOME = frozenset(bytes(identity).hex() for identity in random_ids(FACES, 1)[::3].tolist()) | {"00" * 16}
+
+
 @pytest.fixture(scope="module")
 def view() -> pa.Table:
     """Photos with times and paths; every seventh is there twice, at two paths, and one could never be read."""
     dice, ids = random.Random(5), random_ids(PHOTOS, 99).tolist()
     rows: list[dict[str, Any]] = []
     for number, identity in enumerate(ids):
-        taken = dice.choice(TIMES)
+        taken, name = dice.choice(TIMES), dice.choice([None, "Ann", "Bob"])
         for copy in range(2 if number % 7 == 0 else 1):
             path = dice.choice(PATHS) % (100 * copy + number)
-            rows.append({"photo_id": bytes(identity), "path": path, "captured_at": taken, "state": "ok"})
-    rows.append({"photo_id": None, "path": b"/photos/2019/broken.jpg", "captured_at": None, "state": "unreadable"})
+            rows.append(
+                {"photo_id": bytes(identity), "path": path, "captured_at": taken, "state": "ok", "person": name}
+            )
+    rows.append(
+        {
+            "photo_id": None,
+            "path": b"/photos/2019/broken.jpg",
+            "captured_at": None,
+            "state": "unreadable",
+            "person": None,
+        }
+    )
     for row in rows:
         row |= {"size_bytes": 1, "mtime_ns": 1, "detail": "", "width": 1, "height": 1, "face_count": 1, "batch": "b"}
     return pa.Table.from_pylist(rows, schema=PHOTOS_VIEW)
@@ -80,24 +93,27 @@ def faces_of_photos() -> Any:
 
 def passes(row: dict[str, Any], photos: list[dict[str, Any]], filters: Filters) -> bool:
     """Tell whether a face passes, by a loop over the photos: the oracle."""
-    if filters.min_quality is not None and row["quality"] < np.float32(filters.min_quality):
-        return False
-    if filters.min_face_px is not None:
-        shorter = min(np.float32(row["x1"]) - np.float32(row["x0"]), np.float32(row["y1"]) - np.float32(row["y0"]))
-        if shorter < filters.min_face_px:
-            return False
-    for photo in photos:
-        if photo["photo_id"] != row["photo_id"]:
-            continue
-        taken = photo["captured_at"]
-        if filters.since is not None and (taken is None or taken < filters.since):
-            continue
-        if filters.until is not None and (taken is None or taken[: len(filters.until)] > filters.until):
-            continue
-        glob = None if filters.path is None else filters.path.replace("[", "[[]").encode()
-        if glob is None or fnmatch.fnmatchcase(photo["path"], glob):
-            return True
-    return False
+    name = row["face_id"].hex()
+    shorter = min(np.float32(row["x1"]) - np.float32(row["x0"]), np.float32(row["y1"]) - np.float32(row["y0"]))
+    return (
+        (filters.min_quality is None or row["quality"] >= np.float32(filters.min_quality))
+        and (filters.min_face_px is None or shorter >= filters.min_face_px)
+        and (filters.faces is None or name in filters.faces)
+        and name not in (filters.not_faces or ())
+        and any(shows(photo, filters) for photo in photos if photo["photo_id"] == row["photo_id"])
+    )
+
+
+def shows(photo: dict[str, Any], filters: Filters) -> bool:
+    """Tell whether a photo passes."""
+    taken, glob = photo["captured_at"], None if filters.path is None else filters.path.replace("[", "[[]").encode()
+    return (
+        (filters.since is None or (taken is not None and taken >= filters.since))
+        and (filters.until is None or (taken is not None and taken[: len(filters.until)] <= filters.until))
+        and (filters.people is None or photo["person"] in filters.people)
+        and photo["person"] not in (filters.not_people or ())
+        and (glob is None or fnmatch.fnmatchcase(photo["path"], glob))
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,6 +131,10 @@ def passes(row: dict[str, Any], photos: list[dict[str, Any]], filters: Filters) 
         Filters(min_face_px=60.0),
         Filters(since="2019", until="2019", path="*.jpg", min_quality=0.3, min_face_px=20),
         Filters(path="nowhere"),
+        Filters(people=frozenset({"Ann", "Nobody"})),
+        Filters(not_people=frozenset({"Ann"}), since="2019"),
+        Filters(faces=SOME),
+        Filters(not_faces=SOME, min_quality=0.2),
     ],
     ids=str,
 )
@@ -159,6 +179,7 @@ def test_nothing_asked_for_is_no_filter() -> None:
         ({"since": "2020", "until": "2019-12"}, "since must not be after until, got 2020 and 2019-12"),
         ({"min_quality": 1.5}, "min_quality must be from 0 to 1, got 1.5"),
         ({"min_quality": float("nan")}, "min_quality must be from 0 to 1"),
+        ({"faces": frozenset({"abc"})}, "ids of faces are 32 hex digits, got 'abc'"),
         ({"min_face_px": 0.0}, "min_face_px must be positive, got 0"),
     ],
 )
