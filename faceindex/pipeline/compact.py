@@ -6,7 +6,7 @@ generation needs is removed once no reader can be using it any more (`upkeep.col
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -33,17 +33,28 @@ LEAST_LIVE_SHARE = 0.8
 """Data files with fewer live photos than this are written again, however large they are."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Live:
-    """What is alive in a generation."""
+    """What is alive in a generation: the rows of its view, batch by batch."""
 
-    view: pa.Table
-    photo_ids: pa.Array
+    def __init__(self, view: pa.Table) -> None:
+        self.photo_ids = view["photo_id"].drop_null().unique()
+        encoded = view["batch"].combine_chunks().dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        order = np.argsort(codes, kind="stable")
+        self._paths = view["path"].combine_chunks().take(pa.array(order))
+        ends = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))
+        starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+        self._parts = dict(zip(encoded.dictionary.to_pylist(), zip(starts, ends, strict=True), strict=True))
+
+    def count(self, batch: str) -> int:
+        """Return how many photos the generation takes from a batch."""
+        start, end = self._parts.get(batch, (0, 0))
+        return int(end - start)
 
     def rows_of(self, batch: str, photos: pa.Table) -> pa.Table:
         """Return those rows of a batch's photos that the generation still takes from it."""
-        paths = self.view.filter(pc.equal(self.view["batch"], batch))["path"]
-        return photos.filter(pc.is_in(photos["path"], value_set=paths.combine_chunks()))
+        start, _ = self._parts.get(batch, (0, 0))
+        return photos.filter(pc.is_in(photos["path"], value_set=self._paths.slice(start, self.count(batch))))
 
 
 def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> Generation:
@@ -60,7 +71,7 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     """
     files = catalog.files
     view = open_view(files, served)
-    live = _Live(view, view["photo_id"].drop_null().unique())
+    live = _Live(view)
     merged = dict(served.batches)
     moved: dict[str, str] = {}
     for group in _groups(files, served, live):
@@ -97,9 +108,7 @@ def _groups(files: Files, served: Generation, live: _Live) -> Iterator[list[str]
     group: list[str] = []
     size, dead = 0, False
     for batch, entries in sorted(served.batches.items()):
-        photos = read_table(files, entries.photos, ["path"])
-        kept = len(live.rows_of(batch, photos))
-        mostly_dead = kept < LEAST_LIVE_SHARE * len(photos)
+        mostly_dead = live.count(batch) < LEAST_LIVE_SHARE * len(read_table(files, entries.photos, ["path"]))
         own = sum(entry.size_bytes for entry in (entries.photos, entries.faces, entries.crops) if entry)
         if 2 * own > MERGED_BYTES and not mostly_dead:
             continue
