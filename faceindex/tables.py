@@ -115,6 +115,14 @@ def faces_schema(dimension: int, model: ModelId) -> pa.Schema:
     return pa.schema([*FACE_FIELDS, landmarks, embedding], metadata={"faceindex.table": "faces.v1"})
 
 
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the columns of a schema; null where a table lacks one that was added after it was written."""
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
+
+
 def embedding_model(schema: pa.Schema) -> ModelId:
     """Return the model whose embeddings a `faces` table holds."""
     metadata = schema.field("embedding").metadata or {}

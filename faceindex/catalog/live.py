@@ -17,14 +17,13 @@ from faceindex.catalog.checksums import read_verified, write_entry
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.parquet import open_arrow, read_table, write_arrow
-from faceindex.tables import PHOTOS_VIEW, embedding_model, faces_schema, from_id_column, require_model
+from faceindex.tables import PHOTOS_VIEW, completed, embedding_model, faces_schema, from_id_column, require_model
 from faceindex.types import FileEntry, PhotoState
 
 
 def write_view(files: Files, number: int, rows: pa.Table) -> FileEntry:
     """Write a generation's table of live photos, one row per path, in any order and with the columns of PHOTOS_VIEW."""
-    ordered = rows.select(PHOTOS_VIEW.names).cast(PHOTOS_VIEW)
-    ordered = ordered.sort_by([("photo_id", "ascending"), ("path", "ascending")])
+    ordered = completed(rows, PHOTOS_VIEW).sort_by([("photo_id", "ascending"), ("path", "ascending")])
     return write_arrow(files, layout.view_path(number), ordered)
 
 
@@ -34,7 +33,7 @@ def open_view(files: Files, generation: Generation) -> pa.Table:
     Raises:
         DamagedError: the file is missing or differs from what the generation recorded.
     """
-    return open_arrow(files, generation.view)
+    return completed(open_arrow(files, generation.view), PHOTOS_VIEW)
 
 
 def rows_of(view: pa.Table, photo_ids: NDArray[np.void]) -> NDArray[np.int64]:

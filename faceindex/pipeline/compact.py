@@ -23,7 +23,7 @@ from faceindex.catalog.layout import crops_path, faces_path, photos_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table, write_table
 from faceindex.gallery.renew import with_gallery
-from faceindex.tables import CROPS, PHOTOS, from_id_column
+from faceindex.tables import CROPS, PHOTOS, completed, from_id_column
 
 MERGED_BYTES = 32 << 20
 """Data files are merged up to about this size, photos, faces and crops together: to read one photo's rows stays quick,
@@ -127,7 +127,7 @@ def _merge(files: Files, served: Generation, group: list[str], live: _Live) -> t
     photos, faces, crops = [], [], []
     for batch in group:
         entries = served.batches[batch]
-        photos.append(live.rows_of(batch, read_table(files, entries.photos)))
+        photos.append(live.rows_of(batch, completed(read_table(files, entries.photos), PHOTOS)))
         part = read_table(files, entries.faces)
         # A photo's faces stand where its bytes were first seen, which may not be where its path is now.
         faces.append(part.filter(pc.is_in(part["photo_id"], value_set=live.photo_ids)))
@@ -144,7 +144,7 @@ def _merge(files: Files, served: Generation, group: list[str], live: _Live) -> t
     # In the order of a run: photos last, because they mark a batch as done.
     crops_entry = write_table(files, crops_path(batch_id), kept_crops.cast(CROPS))
     faces_entry = write_table(files, faces_path(batch_id), kept_faces)
-    photos_entry = write_table(files, photos_path(batch_id), kept_photos.cast(PHOTOS))
+    photos_entry = write_table(files, photos_path(batch_id), kept_photos)
     return batch_id, BatchFiles(photos_entry, faces_entry, crops_entry)
 
 

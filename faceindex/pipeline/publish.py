@@ -21,7 +21,7 @@ from faceindex.gallery.renew import with_gallery
 from faceindex.pipeline.batches import Known
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
-from faceindex.tables import PHOTOS_VIEW, embedding_model, photo_results, require_model
+from faceindex.tables import PHOTOS_VIEW, completed, embedding_model, photo_results, require_model
 from faceindex.types import IndexRecipe, ModelId, PhotoState
 
 
@@ -110,7 +110,7 @@ def _view(catalog: Catalog, served: Generation | None, plan: Plan, tables: Mappi
         parts.append(before.filter(pc.invert(replaced)))
     for batch, table in tables.items():
         named = table.append_column("batch", pa.array([batch] * len(table), pa.string()))
-        parts.append(named.select(PHOTOS_VIEW.names).cast(PHOTOS_VIEW))
+        parts.append(completed(named, PHOTOS_VIEW))
     return pa.concat_tables(parts)
 
 

@@ -8,7 +8,7 @@ from faceindex.catalog import generations
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import live_faces, open_view, write_view
-from faceindex.catalog.parquet import read_table
+from faceindex.catalog.parquet import read_table, write_arrow, write_table
 from faceindex.catalog.upkeep import check, collect
 from faceindex.config import Settings
 from faceindex.gallery.audit import audit
@@ -159,3 +159,27 @@ def test_a_photo_whose_first_copy_is_gone_keeps_its_faces(tmp_path: Path) -> Non
         == from_id_column(live_faces(files, before)["face_id"]).tolist()
     )
     assert list(audit(files, after)) == []
+
+
+def test_files_that_lack_a_column_added_later_are_merged_and_searched(catalog: Catalog) -> None:
+    before = served(catalog)
+    batches = {}
+    for name, entries in before.batches.items():
+        photos = read_table(catalog.files, entries.photos)
+        batches[name] = replace(
+            entries, photos=write_table(catalog.files, entries.photos.path, photos.drop_columns(["person"]))
+        )
+    view = open_view(catalog.files, before).drop_columns(["person"])
+    earlier = replace(
+        before,
+        number=before.number + 1,
+        previous=before.number,
+        batches=batches,
+        view=write_arrow(catalog.files, before.view.path, view),
+    )
+    generations.publish(catalog.files, earlier)
+
+    after = compact(catalog, earlier)
+
+    assert open_view(catalog.files, after)["person"].null_count == len(view)
+    assert list(audit(catalog.files, after)) == []
