@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +24,14 @@ from tests.support.nights import grown
 IVF = "IVF4,PQ4x4fs"
 
 
-@pytest.fixture(params=["exact", IVF])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Catalog:
-    return grown(tmp_path / "catalog", request.param, [1200, 300, 40, 5])
+@pytest.fixture(scope="module", params=["exact", IVF])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(grown(tmp_path_factory.mktemp("made") / "catalog", request.param, [1200, 300, 40, 5]).root)
+
+
+@pytest.fixture
+def catalog(made: Path, tmp_path: Path) -> Catalog:
+    return Catalog.open(str(shutil.copytree(made, tmp_path / "catalog")))
 
 
 def served(catalog: Catalog) -> Generation:
