@@ -30,6 +30,7 @@ from faceindex.gallery.search import Gallery
 from faceindex.images.crawl import crawl
 from faceindex.images.decode import decode
 from faceindex.images.read import read_photo
+from faceindex.machine import core_count
 from faceindex.tables import from_id_column, require_model
 from faceindex.types import CandidateLists, Image, ModelId, PhotoFaces
 
@@ -199,7 +200,7 @@ class OpenCatalog:
         limit = self.resolve_threshold(fpir, threshold)
         [faces] = self.recogniser.faces([image])
         with self.clock.stage("search"):
-            found = self.gallery.search(faces.vectors, self.recogniser.embedder.model, k)
+            found = self.gallery.search(faces.vectors, self.recogniser.embedder.model, k, core_count())
             order = by_prominence(faces.detections.boxes, image.width, image.height)
             answers = self._answers(faces, order, found, limit, None if threshold is not None else fpir)
         return SearchAnswer(
