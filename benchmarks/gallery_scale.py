@@ -21,7 +21,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from galleries import MODEL, Faces, PeakMemory, draft_of, resident_bytes, seconds_of, temporary, write_faces
+from galleries import MODEL, Faces, PeakMemory, draft_of, held_bytes, seconds_of, temporary, write_faces
 from report import FOLDER, machine, publish
 
 from faceindex.arrays import l2_normalize
@@ -59,13 +59,13 @@ def measured(path: Path, threads: int) -> dict[str, Any]:
         grown = with_gallery(files, draft_of(files, [*batches, added], dimension, served), "auto")
         adding = time.perf_counter() - start
 
-        before = resident_bytes()
+        before = held_bytes()
         start = time.perf_counter()
         gallery = open_gallery(files, grown)
         gallery.search(probes[:1], MODEL, K)
         opening = time.perf_counter() - start
         seconds = [seconds_of(lambda: gallery.search(probes, MODEL, K, threads)) for _ in range(3)]
-        resident = resident_bytes() - before
+        resident = held_bytes() - before
         single = [1000 * seconds_of(lambda n=n: gallery.search(probes[n : n + 1], MODEL, K)) for n in range(500)]
         chosen = probes[:: len(probes) // TRUTH_PROBES]
         truth = search_exact(gallery.blocks(), chosen, MODEL, K).face_ids.view("S16")

@@ -284,8 +284,7 @@ class OpenCatalog:
         return scope
 
     def _search(self, probes: NDArray[np.float32], k: int, scope: "Scope") -> CandidateLists:
-        threads = core_count() if len(probes) > 1 else 1  # one probe is found sooner than threads are started
-        return self.gallery.search(probes, self.generation.model, k, threads, scope.masks)
+        return self.gallery.search(probes, self.generation.model, k, core_count(), scope.masks)
 
     def _document(self, query: dict[str, Any], faces: list[FaceAnswer], scope: "Scope") -> SearchAnswer:
         return SearchAnswer(

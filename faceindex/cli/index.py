@@ -30,7 +30,11 @@ LEAST_SHARE = 0.01
 @click.option("--workers", type=click.IntRange(min=0), help="Processes to use; default: one for each core. 0: none.")
 @click.option("--scheduler", metavar="ADDR", help="Use the Dask cluster at this address, such as tcp://host:8786.")
 @click.option(
-    "--memory", type=Bytes(), default="2GiB", show_default=True, help="For decoded photos; the networks come on top."
+    "--memory",
+    type=Bytes(),
+    default="2GiB",
+    show_default=True,
+    help="For decoded photos, and afterwards for building the index; the networks come on top.",
 )
 @click.option(
     "--min-face",

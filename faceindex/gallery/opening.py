@@ -10,6 +10,7 @@ from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.generations import Shard as RecordedShard
 from faceindex.catalog.live import read_tombstones
+from faceindex.gallery.ids import places_among
 from faceindex.gallery.search import Gallery
 from faceindex.gallery.shard import PAGE_SUMS, VECTORS, Shard
 
@@ -31,7 +32,7 @@ def open_gallery(files: Files, generation: Generation, alive: NDArray[np.void] |
     for recorded in generation.shards:
         shard = Shard(_paths(files, recorded), tombstones)
         if alive is not None:
-            shard.alive &= np.isin(shard.ids, alive.view(shard.ids.dtype))
+            shard.alive &= places_among(shard.ids, alive.view(shard.ids.dtype)) >= 0
         shards.append(shard)
     return Gallery(shards, generation.model, generation.recipe)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.arrays import ID_BYTES
+from faceindex.gallery.ids import places_among
 
 MOST_DEAD_SHARE = 0.2
 """A shard with more dead faces than this share is written again without them."""
@@ -56,9 +57,12 @@ def plan_shards(
     """
     now = live.view(f"S{ID_BYTES}")
     held = {shard: ids.view(f"S{ID_BYTES}") for shard, ids in shards.items()}
-    dead = {shard: ids[~np.isin(ids, now)] for shard, ids in held.items()}
-    present = np.concatenate([np.empty(0, f"S{ID_BYTES}"), *held.values()])
-    fresh = now[~np.isin(now, present)]
+    places = {shard: places_among(ids, now) for shard, ids in held.items()}
+    dead = {shard: ids[places[shard] < 0] for shard, ids in held.items()}
+    missing = np.ones(len(now), bool)
+    for place in places.values():
+        missing[place[place >= 0]] = False
+    fresh = now[missing]
     stale = exact and (len(held) != 1 or len(fresh) or any(len(ids) for ids in dead.values()))
     if rebuild or stale:
         return ShardPlan((), (), live, np.empty(0, f"V{ID_BYTES}"))

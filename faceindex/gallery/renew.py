@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -21,18 +22,18 @@ from faceindex.gallery.drift import drifted
 from faceindex.gallery.gate import admit, opened_in
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.planning import ShardPlan, plan_shards
-from faceindex.gallery.recipe import EXACT, Wish, choose_recipe, other_kind
+from faceindex.gallery.recipe import EXACT, Wish, choose_recipe, faces_needed, other_kind
 from faceindex.gallery.search import Gallery
 from faceindex.gallery.shard import TrainedIndex
 from faceindex.machine import core_count
 from faceindex.tables import FACE_ROWS, from_float16_column, from_id_column
 from faceindex.types import IndexRecipe
 
-BUILD_BYTES = 4 << 30
-"""Memory that building shards may take."""
+BUILD_BYTES = 2 << 30
 
 COPIES = 4
-"""Times the bytes of a shard's vectors and faces that building it takes at its height."""
+"""Times the bytes of a shard's vectors and faces that building it takes at its height: measured, 1.25 GB for a million
+faces of 128 numbers."""
 
 FACE_ROW_BYTES = 64
 
@@ -65,7 +66,8 @@ def with_gallery(
         files: of the catalog, whose writer lock is held.
         draft: the generation without them; its shards, recipe and quality are those of the generation before.
         index: "auto", "exact" or a FAISS factory string, perhaps with more of `recipe.GRAMMAR`.
-        build_bytes: memory that building may take; it bounds how large shards are built and merged.
+        build_bytes: memory that building may take; it bounds how large shards are built and merged, and the sample
+            an index is trained on. Ids of all faces, and the index that is searched, come on top.
         compact: merge what can be merged, and drop all dead faces.
 
     Raises:
@@ -133,12 +135,13 @@ def _shards(renewal: _Renewal, *, compact: bool) -> tuple[tuple[RecordedShard, .
         compact=compact,
     )
     kept = [one for one in recorded if one.shard_id in plan.keep]
-    made = [_write(renewal.files, one) for one in _new_shards(renewal, plan)]
+    # One shard at a time is in memory: a name for it would keep it while the next is built.
+    made = map(partial(_write, renewal.files), _new_shards(renewal, plan))
     return (*kept, *made), plan.dead
 
 
 def _new_shards(renewal: _Renewal, plan: ShardPlan) -> Iterator[ShardFiles]:
-    """Yield the shards that the plan asks for, one at a time, so that one at a time is in memory."""
+    """Yield the shards that the plan asks for, each built when it is asked for."""
     opened = {one.shard_id: shard for one, shard in zip(renewal.draft.shards, renewal.before.shards, strict=True)}
     if plan.merge:
         fresh = _load(renewal, plan.fresh) if len(plan.fresh) else None
@@ -151,12 +154,18 @@ def _new_shards(renewal: _Renewal, plan: ShardPlan) -> Iterator[ShardFiles]:
         if plan.keep:
             trained = opened[plan.keep[0]].trained_index()
         else:
-            sample = plan.fresh[: training_count(renewal.recipe, renewal.draft.dimension)]
+            least = faces_needed(renewal.recipe.factory, renewal.draft.dimension)
+            affordable = max(least, renewal.most_faces)
+            sample = plan.fresh[: min(affordable, training_count(renewal.recipe, renewal.draft.dimension))]
             trained = train(renewal.recipe, _load(renewal, sample)[1], renewal.threads)
     size = len(plan.fresh) if renewal.recipe.factory == EXACT else renewal.most_faces
     for start in range(0, max(1, len(plan.fresh)), max(1, size)):
-        faces, vectors = _load(renewal, plan.fresh[start : start + size])
-        yield build_shard(faces, vectors, renewal.draft.model, renewal.recipe, trained, renewal.threads)
+        yield _built(renewal, plan.fresh[start : start + size], trained)
+
+
+def _built(renewal: _Renewal, wanted: NDArray[np.void], trained: TrainedIndex | None) -> ShardFiles:
+    faces, vectors = _load(renewal, wanted)
+    return build_shard(faces, vectors, renewal.draft.model, renewal.recipe, trained, renewal.threads)
 
 
 def _load(renewal: _Renewal, wanted: NDArray[np.void]) -> tuple[pa.Table, NDArray[np.float16]]:

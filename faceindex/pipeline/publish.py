@@ -17,7 +17,7 @@ from faceindex.catalog.layout import plan_path, report_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table
 from faceindex.gallery.recipe import EXACT
-from faceindex.gallery.renew import with_gallery
+from faceindex.gallery.renew import BUILD_BYTES, with_gallery
 from faceindex.pipeline.batches import Known
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
@@ -35,7 +35,12 @@ def known_photos(catalog: Catalog, served: Generation | None) -> dict[bytes, Kno
 
 
 def publish_plan(
-    catalog: Catalog, served: Generation | None, plan: Plan, done: Mapping[str, BatchFiles], report: RunReport
+    catalog: Catalog,
+    served: Generation | None,
+    plan: Plan,
+    done: Mapping[str, BatchFiles],
+    report: RunReport,
+    build_bytes: int = BUILD_BYTES,
 ) -> Generation:
     """Publish the generation in which a plan's photos are done and its gone ones forgotten.
 
@@ -45,6 +50,7 @@ def publish_plan(
         plan: all of its batches are done.
         done: their files.
         report: is given what became of each photo, and stored with the run.
+        build_bytes: memory that building shards may take.
     """
     files = catalog.files
     tables = {batch.batch_id: read_table(files, done[batch.batch_id].photos) for batch in plan.batches}
@@ -72,7 +78,7 @@ def publish_plan(
         runs=served.runs if served else {},
         previous=served.number if served else None,
     )
-    finished = with_gallery(catalog.files, draft, catalog.settings.index)
+    finished = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
     report.stop()
     report.of_generation(finished)
     text = json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode()
@@ -82,20 +88,20 @@ def publish_plan(
     return finished
 
 
-def publish_gallery(catalog: Catalog, served: Generation, *, compact: bool = False) -> Generation:
+def publish_gallery(catalog: Catalog, served: Generation, *, build_bytes: int = BUILD_BYTES) -> Generation:
     """Publish a generation of the same photos with the kind of index the settings now ask for.
 
     Args:
         catalog: the catalog, whose writer lock is held.
         served: the generation that is served.
-        compact: merge shards, and drop the dead faces in them.
+        build_bytes: memory that building shards may take.
 
     Raises:
         RefusedError: the index loses too much; the served generation stays.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
-    finished = with_gallery(catalog.files, draft, catalog.settings.index, compact=compact)
+    finished = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
     generations.publish(catalog.files, finished)
     return finished
 

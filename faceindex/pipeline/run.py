@@ -49,7 +49,8 @@ class IndexOptions:
     """Processes on this machine; None for one a core, 0 for none but this one."""
     scheduler: str | None = None
     memory_bytes: int = DEFAULT_BYTES
-    """Decoded photos held at once, by all processes of this machine together; by each worker of a `scheduler`."""
+    """Decoded photos held at once, by all processes of this machine together; by each worker of a `scheduler`.
+    Afterwards what building the index takes."""
     min_face_px: int | None = None
     min_face_share: float | None = None
     """Smallest face looked for; one of the two replaces both settings."""
@@ -145,7 +146,7 @@ class _Run:
             self._finish(plan)
         elif self.served and self._index_outdated(self.served):
             self.progress("building the index")
-            self.served = publish_gallery(self.catalog, self.served)
+            self.served = publish_gallery(self.catalog, self.served, build_bytes=self.options.memory_bytes)
         self.report.of_generation(self.served)
         if self.served is not before:
             collect(self.catalog.files)
@@ -263,7 +264,7 @@ class _Run:
                 exit_code=128 + number,
             )
         self.progress("building the index", finished, plan.photo_count, faces, quarantined)
-        self.served = publish_plan(self.catalog, self.served, plan, done, self.report)
+        self.served = publish_plan(self.catalog, self.served, plan, done, self.report, self.options.memory_bytes)
 
     def _receipts(self, batches: Sequence[Batch]) -> Iterator[Receipt]:
         if not batches:

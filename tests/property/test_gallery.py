@@ -43,6 +43,7 @@ def test_exact_search_equals_sorting_everything(faces: tuple[np.ndarray, np.ndar
 faces = st.sets(st.integers(0, 60))
 
 
+@settings(deadline=None)
 @given(faces, st.lists(faces, max_size=10), st.booleans(), st.booleans(), st.booleans(), st.integers(1, 70))
 def test_shards_less_tombstones_are_the_live_faces_whatever_was_there(
     live: set[int], held: list[set[int]], rebuild: bool, exact: bool, compact: bool, most_faces: int
