@@ -105,7 +105,7 @@ def test_an_exact_shard_has_no_index_and_tells_what_it_holds():
         "model": MODEL,
         "dimension": 24,
         "face_count": 5,
-        "recipe": {"factory": "exact", "nprobe": 0, "rerank": 0, "seed": 0},
+        "recipe": {"factory": "exact", "nprobe": 0, "rerank": 0, "seed": 0, "recall": 0.0},
         "quantizer": None,
     }
 
