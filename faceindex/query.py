@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Picture = Union[str, PathLike[str], "NDArray[np.uint8]", "PillowImage"]
 EVERYBODY = Filters()
+SHOWN_NAMES = 3
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the upright photo."""
@@ -279,7 +280,9 @@ class OpenCatalog:
             self._scopes[filters] = Scope(masks, sum(int((shard.alive & mask).sum()) for shard, mask in pairs))
         scope = self._scopes[filters]
         if not scope.size:
-            asked = ", ".join(f"{name} {value}" for name, value in asdict(filters).items() if value is not None)
+            asked = ", ".join(
+                f"{name} {_listed(value)}" for name, value in asdict(filters).items() if value is not None
+            )
             raise NothingFoundError(f"none of {self.gallery.size:,} faces passes the filter {asked}; ask for less")
         return scope
 
@@ -373,6 +376,13 @@ class OpenCatalog:
             return round(self.thresholds.probability_identified(similarity, gallery_size), 4)
         except ConfigError:  # a model without a table still gives similarities
             return None
+
+
+def _listed(value: object) -> str:
+    """Return what a filter asks for as text, sets by their size if they are large."""
+    if not isinstance(value, frozenset):
+        return str(value)
+    return " or ".join(sorted(value)) if len(value) <= SHOWN_NAMES else f"of {len(value):,}"
 
 
 def by_prominence(boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.int64]:

@@ -98,6 +98,7 @@ def filter_options(command: Command) -> Command:
     @click.option("--since", metavar="DATE", help="Only photos taken from then on: 2019, 2019-07, 2019-07-31.")
     @click.option("--until", metavar="DATE", help="Only photos taken up to the end of that year, month or day.")
     @click.option("--path", metavar="GLOB", help="Only photos whose whole path matches, such as '*/2019/*'.")
+    @click.option("--with", "person", metavar="PERSON", help="Only photos that are known to show this person.")
     @click.option("--min-quality", type=float, metavar="Q", help="Only faces of at least this quality, 0 to 1.")
     @click.option("--min-face", type=float, metavar="PX", help="Only faces of at least this many pixels.")
     @wraps(command)
@@ -106,13 +107,16 @@ def filter_options(command: Command) -> Command:
         since: str | None,
         until: str | None,
         path: str | None,
+        person: str | None,
         min_quality: float | None,
         min_face: float | None,
         **others: Any,
     ) -> Any:
         from faceindex.gallery.filters import Filters
 
-        return command(*args, filters=Filters(since, until, path, min_quality, min_face), **others)
+        people = None if person is None else frozenset([person])
+        filters = Filters(since, until, path, min_quality, min_face, people=people)
+        return command(*args, filters=filters, **others)
 
     return cast("Command", with_filters)
 

@@ -66,7 +66,7 @@ def search(
 
     IMAGE is a picture, or a folder of pictures. Every face in it is searched. A face is `identified` when its best
     candidate reaches the threshold that gives the error rate asked for with --fpir, among the faces that are searched:
-    all of the catalog, or those that --since, --until, --path, --min-quality and --min-face leave.
+    all of the catalog, or those that --since, --until, --path, --with, --min-quality and --min-face leave.
 
     Exit code 0: somebody was identified. 4: no face, or nobody recognised. 3: some pictures could not be read.
     """

@@ -62,6 +62,29 @@ def test_imported_faces_are_found_with_their_ids_and_people(named: Path, tmp_pat
     assert july.size == sum(date.startswith("2019-07") for date in DATES)
 
 
+def test_a_search_can_be_limited_to_a_person(named: Path, tmp_path: Path) -> None:
+    run("import", named, "-c", tmp_path / "catalog", "--model", MODEL)
+    np.save(tmp_path / "probe.npy", UNIT[:1])
+    command = (
+        "search",
+        "--vectors",
+        tmp_path / "probe.npy",
+        "-c",
+        tmp_path / "catalog",
+        "--threshold",
+        "0.5",
+        "--json",
+    )
+
+    found = run(*command, "--with", "Ann 7")
+    nobody = run(*command, "--with", "Bob")
+
+    names = [candidate["person"] for candidate in json.loads(found.stdout)["faces"][0]["candidates"]]
+    assert names == ["Ann 7"] * sum(PEOPLE == "Ann 7")
+    assert nobody.exit_code == 4
+    assert "none of 300 faces passes the filter people Bob" in nobody.stderr
+
+
 def test_the_same_file_again_changes_nothing_and_another_vector_under_an_id_replaces_it(
     named: Path, tmp_path: Path
 ) -> None:
