@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.errors import ConfigError
+from faceindex.errors import ConfigError, ModelMismatchError
+from faceindex.types import ModelId
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,6 +66,16 @@ class VectorFile:
 
     def __len__(self) -> int:
         return len(self._array)
+
+    def require_model(self, wanted: ModelId, name: str) -> None:
+        """Raise `ModelMismatchError` when the file says that its vectors are those of another model.
+
+        Args:
+            wanted: whose they have to be.
+            name: of that model, without a digest; a file may say as much.
+        """
+        if self.model not in (None, wanted, name):
+            raise ModelMismatchError(f"embeddings of {wanted} wanted, {self.path} holds those of {self.model}")
 
     def batches(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield the number of the first row and some rows, float32 (m, d), of unit length.

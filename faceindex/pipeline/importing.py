@@ -89,8 +89,7 @@ def import_vectors(
     if dimension is None:
         raise ConfigError(f"{settings.embedder} does not say how many numbers its vectors have; index a photo first")
     file = VectorFile(path, dimension)
-    if file.model not in (None, wanted):
-        raise ModelMismatchError(f"embeddings of {wanted} wanted, {path} holds those of {file.model}")
+    file.require_model(wanted, settings.embedder)
     rows, vectors = _rows(file, path, wanted)
     if opened is None:
         opened = Catalog.create(catalog, settings)

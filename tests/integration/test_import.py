@@ -174,14 +174,26 @@ def test_what_cannot_be_enrolled_is_one_line_and_changes_nothing(
     assert not (tmp_path / "catalog").exists()
 
 
-def test_a_new_catalog_is_made_for_the_model_that_the_file_names(tmp_path: Path) -> None:
-    np.savez(tmp_path / "told.npz", vectors=UNIT[:3], model=MODEL_ID)
+@pytest.mark.parametrize("model", [MODEL, MODEL_ID])
+def test_a_new_catalog_is_made_for_the_model_that_the_file_names(tmp_path: Path, model: str) -> None:
+    np.savez(tmp_path / "told.npz", vectors=UNIT[:3], model=model)
 
     assert run("import", tmp_path / "told.npz", "-c", tmp_path / "catalog").exit_code == 0
 
     served = Catalog.open(str(tmp_path / "catalog")).current()
     assert served
     assert served.model == MODEL_ID
+
+
+def test_embeddings_of_another_model_are_never_searched(named: Path, tmp_path: Path) -> None:
+    assert run("import", named, "-c", tmp_path / "catalog", "--model", MODEL).exit_code == 0
+    np.savez(tmp_path / "other.npz", vectors=UNIT[:3], model=f"{MODEL}@0123456789ab")
+
+    ended = run("search", "--vectors", tmp_path / "other.npz", "-c", tmp_path / "catalog", "--ndjson")
+
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert f"embeddings of {MODEL_ID} wanted, {tmp_path}/other.npz holds those of" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_new_catalog_must_be_told_the_model_and_an_old_one_keeps_its_own(named: Path, tmp_path: Path) -> None:
