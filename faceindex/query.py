@@ -255,7 +255,9 @@ class OpenCatalog:
 
         Raises:
             ConfigError: a row is zero or not finite; or as `search` does.
+            ModelMismatchError: the file says that its embeddings are another model's.
         """
+        vectors.require_model(self.generation.model, self.catalog.settings.embedder)
         scope = self.scope(filters)
         limit = self.resolve_threshold(fpir, threshold, scope.size)
         asked = None if threshold is not None else fpir

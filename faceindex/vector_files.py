@@ -3,12 +3,16 @@
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.errors import ConfigError
+from faceindex.errors import ConfigError, ModelMismatchError
+from faceindex.types import ModelId
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BATCH_ROWS = 4096
 """Vectors read at a time."""
@@ -63,6 +67,16 @@ class VectorFile:
     def __len__(self) -> int:
         return len(self._array)
 
+    def require_model(self, wanted: ModelId, name: str) -> None:
+        """Raise `ModelMismatchError` when the file says that its vectors are those of another model.
+
+        Args:
+            wanted: whose they have to be.
+            name: of that model, without a digest; a file may say as much.
+        """
+        if self.model not in (None, wanted, name):
+            raise ModelMismatchError(f"embeddings of {wanted} wanted, {self.path} holds those of {self.model}")
+
     def batches(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield the number of the first row and some rows, float32 (m, d), of unit length.
 
@@ -71,13 +85,22 @@ class VectorFile:
         """
         for start in range(0, len(self._array), BATCH_ROWS):
             rows = np.array(self._array[start : start + BATCH_ROWS], np.float64)
-            lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-            wrong = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
+            # Divided by its largest number first, no vector has squares that overflow or vanish.
+            largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+            wrong = np.flatnonzero(~(np.isfinite(largest[:, 0]) & (largest[:, 0] > 0)))
             if len(wrong):
                 what = "is zero" if np.all(rows[wrong[0]] == 0) else "holds NaN or infinity"
                 raise ConfigError(f"{self.path}: row {start + wrong[0]} {what}; leave it out")
-            self.renormalised |= bool(np.abs(lengths - 1).max() > UNIT_WITHIN)
+            rows /= largest
+            lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+            self.renormalised |= bool(np.abs(lengths * largest - 1).max() > UNIT_WITHIN)
             yield start, (rows / lengths).astype(np.float32)
+
+
+def model_name(path: str) -> str | None:
+    """Return the name of the model that made the vectors of a file, if it says so; raises what `VectorFile` raises."""
+    arrays = _loaded(path)
+    return str(arrays["model"]).partition("@")[0] if "model" in arrays else None
 
 
 def _texts(path: str, arrays: Mapping[str, NDArray[Any]], name: str, count: int) -> list[str | None]:
@@ -119,21 +142,13 @@ def _loaded(path: str) -> dict[str, NDArray[Any]]:
 
 
 def _parquet(path: str) -> dict[str, NDArray[Any]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
     found: dict[str, NDArray[Any]] = {}
     for name in (VECTORS, "vector", "embedding"):
         if name in table.column_names and VECTORS not in found:
-            column = table[name].combine_chunks()
-            if pa.types.is_fixed_size_binary(column.type):  # as faceindex itself stores embeddings
-                flat = np.frombuffer(b"".join(column.to_pylist()), "<f2")
-            else:
-                flat = column.flatten().to_numpy(zero_copy_only=False)
-            if column.null_count or (len(column) and len(flat) % len(column)):
-                raise ConfigError(f"{path}: vectors of one length wanted in column {name}; leave out what has none")
-            found[VECTORS] = flat.reshape(len(column), -1)
+            found[VECTORS] = _column_of_vectors(path, name, table[name].combine_chunks())
             described = table.schema.field(name).metadata or {}
             if b"faceindex.model" in described:
                 found["model"] = np.array(described[b"faceindex.model"].decode())
@@ -144,3 +159,21 @@ def _parquet(path: str) -> dict[str, NDArray[Any]]:
         if column is not None:
             found[name] = np.array([None if value is None else str(value) for value in column.to_pylist()], object)
     return found
+
+
+def _column_of_vectors(path: str, name: str, column: "pa.Array") -> NDArray[Any]:
+    """Return lists of numbers, or embeddings as faceindex itself stores them, as an array (n, d)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    stored, fixed = pa.types.is_fixed_size_binary(column.type), pa.types.is_fixed_size_list(column.type)
+    if not (stored or fixed or pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        raise ConfigError(f"{path}: lists of floats wanted in column {name}, got {column.type}")
+    # Lists of several lengths may have as many numbers in all as vectors of one length.
+    if column.null_count or not (stored or fixed or len(pc.unique(pc.list_value_length(column))) <= 1):
+        raise ConfigError(f"{path}: vectors of one length wanted in column {name}; leave out what has none")
+    if stored:
+        flat = np.frombuffer(b"".join(column.to_pylist()), "<f2")
+    else:
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat.reshape(len(column), -1))

@@ -8,7 +8,9 @@ from faceindex.cli.options import catalog_option, console, counted, json_option,
 @click.command("import")
 @click.argument("file", metavar="FILE")
 @catalog_option
-@click.option("--model", metavar="NAME", help="Embedder that made the vectors; needed for a new catalog.")
+@click.option(
+    "--model", metavar="NAME", help="Embedder that made the vectors; a new catalog needs it unless FILE says it."
+)
 @json_option
 def import_(file: str, catalog: str, model: str | None, as_json: bool) -> None:
     """Enrol embeddings made elsewhere.

@@ -29,9 +29,6 @@ MERGED_BYTES = 32 << 20
 """Data files are merged up to about this size, photos, faces and crops together: to read one photo's rows stays quick,
 and ten million photos need some thousand files."""
 
-LEAST_LIVE_SHARE = 0.8
-"""Data files with fewer live photos than this are written again, however large they are."""
-
 
 class _Live:
     """What is alive in a generation: the rows of its view, batch by batch."""
@@ -104,20 +101,20 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
 
 
 def _groups(files: Files, served: Generation, live: _Live) -> Iterator[list[str]]:
-    """Yield the batches that are merged with one another, or written again alone because much of them is dead."""
+    """Yield the batches that are merged with one another, or written again alone because some of them is dead."""
     group: list[str] = []
     size, dead = 0, False
     for batch, entries in sorted(served.batches.items()):
-        mostly_dead = live.count(batch) < LEAST_LIVE_SHARE * len(read_table(files, entries.photos, ["path"]))
+        some_dead = live.count(batch) < len(read_table(files, entries.photos, ["path"]))
         own = sum(entry.size_bytes for entry in (entries.photos, entries.faces, entries.crops) if entry)
-        if 2 * own > MERGED_BYTES and not mostly_dead:
+        if 2 * own > MERGED_BYTES and not some_dead:
             continue
         if group and size + own > MERGED_BYTES:
             if len(group) > 1 or dead:
                 yield group
             group, size, dead = [], 0, False
         group.append(batch)
-        size, dead = size + own, dead or mostly_dead
+        size, dead = size + own, dead or some_dead
     if len(group) > 1 or dead:
         yield group
 

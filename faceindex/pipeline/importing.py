@@ -34,7 +34,7 @@ from faceindex.pipeline.publish import known_photos, publish_plan
 from faceindex.pipeline.report import RunReport
 from faceindex.tables import CROPS, IMPORTED, PHOTOS, face_id, faces_schema, to_float16_column, to_id_column
 from faceindex.types import ModelId, PhotoRef, PhotoState
-from faceindex.vector_files import VectorFile
+from faceindex.vector_files import VectorFile, model_name
 
 BATCH_ROWS = 4096
 
@@ -70,9 +70,10 @@ def import_vectors(
     """Enrol the vectors of a file.
 
     Args:
-        catalog: folder or URL; made when there is none, which needs `model`.
+        catalog: folder or URL; made when there is none and the file can be enrolled.
         path: see `VectorFile`.
-        model: the embedder that made the vectors, by the name `faceindex index --model` takes.
+        model: the embedder that made the vectors, by the name `faceindex index --model` takes; a new catalog needs it
+            unless the file says it.
         progress: called with (phase, rows done, rows in all).
 
     Raises:
@@ -80,19 +81,20 @@ def import_vectors(
         ModelMismatchError: the file, or `model`, names another model than the catalog's.
         LockedError: a run is going on.
     """
-    opened = _opened(catalog, model)
-    settings = opened.settings
+    opened = Catalog.open(catalog) if open_files(catalog).exists(SETTINGS) else None
+    settings = _settings(catalog, opened, model or (None if opened else model_name(path)))
     wanted = embedder_id(settings.embedder, mirror=settings.mirror, weights=settings.weights or None)
-    served = opened.current()
+    served = opened.current() if opened else None
     dimension = served.dimension if served else find(settings.embedder, "embedder").dimension
     if dimension is None:
         raise ConfigError(f"{settings.embedder} does not say how many numbers its vectors have; index a photo first")
     file = VectorFile(path, dimension)
-    if file.model not in (None, wanted):
-        raise ModelMismatchError(f"embeddings of {wanted} wanted, {path} holds those of {file.model}")
+    file.require_model(wanted, settings.embedder)
+    rows, vectors = _rows(file, path, wanted)
+    if opened is None:
+        opened = Catalog.create(catalog, settings)
     with opened.lock(f"faceindex import {path}"):
         served = opened.current()
-        rows, vectors = _rows(file, path, wanted)
         known = known_photos(opened, served)
         changes = compare((row.ref for row in rows), known, (), retry_failed=False)
         todo = set(changes.todo)
@@ -118,21 +120,21 @@ def import_vectors(
     return Imported(opened.root, served.number, len(fresh), len(rows) - len(fresh), file.renormalised)
 
 
-def _opened(catalog: str, model: str | None) -> Catalog:
-    if open_files(catalog).exists(SETTINGS):
-        opened = Catalog.open(catalog)
-        if model is not None and settled_embedder(model) != opened.settings.embedder:
-            raise ModelMismatchError(
-                f"{opened.root} holds embeddings of {opened.settings.embedder}, {model} asked for; "
-                f"import into another catalog with -c"
+def _settings(root: str, catalog: Catalog | None, model: str | None) -> Settings:
+    """Return the settings of the catalog, or those of one to be made for a model's vectors."""
+    if catalog is None:
+        if model is None:
+            raise ConfigError(
+                f"{root} is no catalog yet; say with --model which model made the vectors, "
+                f"by a name of `faceindex models list` or onnx:FILE"
             )
-        return opened
-    if model is None:
-        raise ConfigError(
-            f"{catalog} is no catalog yet; say with --model which model made the vectors, "
-            f"by a name of `faceindex models list` or onnx:FILE"
+        return Settings(embedder=settled_embedder(model))
+    if model is not None and settled_embedder(model) != catalog.settings.embedder:
+        raise ModelMismatchError(
+            f"{catalog.root} holds embeddings of {catalog.settings.embedder}, {model} asked for; "
+            f"import into another catalog with -c"
         )
-    return Catalog.create(catalog, Settings(embedder=settled_embedder(model)))
+    return catalog.settings
 
 
 def _rows(file: VectorFile, path: str, model: ModelId) -> tuple[list[_Row], NDArray[np.float16]]:

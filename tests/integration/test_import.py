@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 import faceindex
 from faceindex.catalog.catalog import Catalog
 from faceindex.cli.main import cli
+from faceindex.faces.loading import embedder_id
 from faceindex.gallery.audit import audit
 from faceindex.gallery.filters import Filters
 from faceindex.pipeline import importing
@@ -24,6 +25,7 @@ from faceindex.vector_files import VectorFile
 from tests.support.archives import ROOT, make_archive
 
 MODEL = "dlib-resnet29"
+MODEL_ID = embedder_id(MODEL, mirror=True)
 UNIT = np.random.default_rng(0).normal(size=(300, 128)).astype(np.float32)
 UNIT /= np.linalg.norm(UNIT, axis=1, keepdims=True)
 IDS = np.array([f"face {number}" for number in range(300)])
@@ -177,6 +179,7 @@ def test_killed_before_it_publishes_the_same_command_does_what_is_left(
         ({"vectors": UNIT[:3], "dates": np.array(["2019", "soon", "2018"])}, "row 1 of .* got 'soon'"),
         ({"vectors": UNIT[:3], "people": np.array(["a"])}, "3 people wanted, one for each vector"),
         ({"vectors": UNIT[:3, :64]}, r"shape \(n, 128\) wanted, got \(3, 64\)"),
+        ({"vectors": np.full((2, 128), np.nan, np.float32)}, "row 0 holds NaN"),
         ({"vectors": np.zeros((2, 128), np.float32)}, "row 0 is zero"),
         ({"faces": UNIT[:2], "more": UNIT[:2]}, "an array called `vectors` is wanted"),
     ],
@@ -191,7 +194,29 @@ def test_what_cannot_be_enrolled_is_one_line_and_changes_nothing(
     assert ended.exit_code in (1, 2)
     assert ended.stderr.count("\n") == 1
     assert re.search(message, ended.stderr)
-    assert Catalog.open(str(tmp_path / "catalog")).current() is None
+    assert not (tmp_path / "catalog").exists()
+
+
+@pytest.mark.parametrize("model", [MODEL, MODEL_ID])
+def test_a_new_catalog_is_made_for_the_model_that_the_file_names(tmp_path: Path, model: str) -> None:
+    np.savez(tmp_path / "told.npz", vectors=UNIT[:3], model=model)
+
+    assert run("import", tmp_path / "told.npz", "-c", tmp_path / "catalog").exit_code == 0
+
+    served = Catalog.open(str(tmp_path / "catalog")).current()
+    assert served
+    assert served.model == MODEL_ID
+
+
+def test_embeddings_of_another_model_are_never_searched(named: Path, tmp_path: Path) -> None:
+    assert run("import", named, "-c", tmp_path / "catalog", "--model", MODEL).exit_code == 0
+    np.savez(tmp_path / "other.npz", vectors=UNIT[:3], model=f"{MODEL}@0123456789ab")
+
+    ended = run("search", "--vectors", tmp_path / "other.npz", "-c", tmp_path / "catalog", "--ndjson")
+
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert f"embeddings of {MODEL_ID} wanted, {tmp_path}/other.npz holds those of" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_new_catalog_must_be_told_the_model_and_an_old_one_keeps_its_own(named: Path, tmp_path: Path) -> None:

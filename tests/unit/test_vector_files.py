@@ -2,6 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from faceindex.errors import ConfigError
@@ -94,3 +96,29 @@ def test_a_row_that_has_no_direction_is_named(tmp_path: Path, value: float, mess
 
     with pytest.raises(ConfigError, match=f"row {BATCH_ROWS + 3} {message}"):
         list(file.batches())
+
+
+def test_vectors_of_any_length_are_scaled(tmp_path: Path) -> None:
+    vectors = UNIT[:4].astype(np.float64) * np.array([[1e-200], [1e200], [3.0], [1.0]])
+    file = VectorFile(saved(tmp_path, vectors), 8)
+
+    [(_, rows)] = file.batches()
+
+    np.testing.assert_allclose(rows, UNIT[:4], atol=1e-6)
+    assert file.renormalised
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        # As many numbers in all as two vectors have.
+        (pa.array([[1.0] * 7, [1.0] * 9], pa.list_(pa.float32())), "vectors of one length wanted"),
+        (pa.array([[1.0] * 8, None], pa.list_(pa.float32())), "vectors of one length wanted"),
+        (pa.array(["a", "b"]), "lists of floats wanted in column vectors, got string"),
+    ],
+)
+def test_columns_that_are_no_vectors_are_refused_in_one_line(tmp_path: Path, column: pa.Array, message: str) -> None:
+    pq.write_table(pa.table({"vectors": column}), tmp_path / "bad.parquet")
+
+    with pytest.raises(ConfigError, match=message):
+        VectorFile(str(tmp_path / "bad.parquet"), 8)

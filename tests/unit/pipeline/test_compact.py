@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from faceindex.catalog import generations
@@ -138,6 +139,24 @@ def test_a_lost_shard_is_rebuilt_from_the_data_files(catalog: Catalog) -> None:
     assert list(audit(catalog.files, after)) == []
     found = answers(catalog, after)
     assert (found.face_ids[:, 0] == expected.face_ids[:, 0]).mean() >= 0.95
+
+
+def test_even_one_photo_that_is_gone_leaves_no_row_of_it_behind(tmp_path: Path) -> None:
+    catalog = Catalog.create(str(tmp_path / "catalog"), Settings())
+    files, batch = catalog.files, "01" * 16
+    draft = make_generation(files, {batch: write_batch(files, batch, photo_results(0, 20))}, None)
+    view = open_view(files, draft)
+    [gone] = view.filter(pc.equal(view["path"], photo_result(7).ref.path))["photo_id"].to_pylist()
+    kept = view.filter(pc.not_equal(view["path"], photo_result(7).ref.path))
+    draft = replace(draft, shards=(), tombstones=None, view=write_view(files, 1, kept))
+    generations.publish(files, with_gallery(files, draft, "exact"))
+
+    after = compact(catalog, served(catalog))
+
+    [entries] = after.batches.values()
+    for entry in (entries.photos, entries.faces):
+        assert gone not in read_table(files, entry)["photo_id"].to_pylist()
+    assert compact(catalog, after) is after
 
 
 def test_a_photo_whose_first_copy_is_gone_keeps_its_faces(tmp_path: Path) -> None:
