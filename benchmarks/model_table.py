@@ -11,13 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
-from lfw import main_faces, people_of
-from numpy.typing import NDArray
-
+import faceindex
 from faceindex.evaluation.model_table import make_model_table
 from faceindex.evaluation.thresholds import ModelTable
-from faceindex.types import ModelId
+from faceindex.labelled import people_from_folders
 
 DATA = "Labelled Faces in the Wild (deep-funneled), development part, less 8 people whose labels are wrong"
 
@@ -38,15 +35,6 @@ LABEL_ERRORS = frozenset(
 """People left out: their faces would count as the strongest look-alikes of all, and set every rate below 0.003."""
 
 
-def labelled_faces(catalog: str) -> tuple[NDArray[np.float32], NDArray[np.int64], ModelId]:
-    """Return vectors float32 (n, d), subjects int64 (n,) and the model, without the label errors."""
-    photos, vectors, model = main_faces(catalog)
-    people = people_of(photos)
-    kept = ~np.isin(people, list(LABEL_ERRORS))
-    _, subjects = np.unique(people[kept], return_inverse=True)
-    return vectors[kept], subjects.astype(np.int64), model
-
-
 def main() -> None:
     """Write the table and print what it says at a few gallery sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,8 +46,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    vectors, subjects, model = labelled_faces(arguments.catalog)
-    document = make_model_table(vectors, subjects, model, data=DATA, seed=arguments.seed)
+    labelled = people_from_folders(faceindex.open(arguments.catalog)).without(LABEL_ERRORS)
+    model = labelled.model
+    document = make_model_table(labelled.vectors, labelled.subjects, model, data=DATA, seed=arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 

@@ -13,11 +13,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from lfw_verification import fold_accuracies, read_pairs
 from numpy.typing import NDArray
 from report import machine, publish
 
 from faceindex.config import Settings
+from faceindex.evaluation.protocols import fold_accuracies, read_pairs
 from faceindex.faces import openvino_network
 from faceindex.faces.recogniser import Recogniser, chips_of
 from faceindex.images.decode import decode
@@ -54,7 +54,7 @@ def accuracy(vectors: dict[str, Any], pairs: Path) -> tuple[float, float]:
         found = [(vectors.get(left), vectors.get(right)) for left, right, _ in fold]
         scores.append(np.array([np.nan if a is None or b is None else float(a @ b) for a, b in found]))
         mated.append(np.array([same for _, _, same in fold]))
-    folds = [right for right, _ in fold_accuracies(scores, mated)]
+    folds = [fold.accuracy for fold in fold_accuracies(scores, mated)]
     names = [name for name, vector in vectors.items() if vector is not None]
     stacked = np.stack([vectors[name] for name in names])
     people = np.array([name.rsplit("_", 1)[0] for name in names])

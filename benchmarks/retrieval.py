@@ -8,10 +8,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from lfw import main_faces, people_of
 from report import machine, publish
 
 import faceindex
+from faceindex.labelled import people_from_folders
 
 FIRST = 5
 
@@ -24,13 +24,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     about = machine()
-    photos, _, model = main_faces(arguments.catalog)
-    people = people_of(photos)
+    catalog = faceindex.open(arguments.catalog)
+    labelled = people_from_folders(catalog)
+    photos, people = labelled.photos, labelled.names
     names, counts = np.unique(people, return_counts=True)
     several = np.flatnonzero(np.isin(people, names[counts > 1]))
     chosen = np.random.default_rng(arguments.seed).choice(several, arguments.probes, replace=False)
 
-    catalog = faceindex.open(arguments.catalog)
     self_first = found = 0
     lowest = 1.0
     for row in chosen:
@@ -47,8 +47,8 @@ def main() -> None:
         {"figure": f"another photo of the person in the first {FIRST}, itself left out", "share": found / len(chosen)},
     ]
     recipe = (
-        f"{model}; {len(chosen)} random photos (seed {arguments.seed}) of people with two or more photos, searched "
-        f"from disk in a gallery of {catalog.gallery.size:,} faces."
+        f"{labelled.model}; {len(chosen)} random photos (seed {arguments.seed}) of people with two or more photos, "
+        f"searched from disk in a gallery of {catalog.gallery.size:,} faces."
     )
     publish("retrieval", "Retrieval on LFW", recipe, rows, about)
 

@@ -6,19 +6,22 @@ Knows unit vectors and subject numbers; nothing of thresholds, files or models.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.arrays import require
 from faceindex.errors import ConfigError
+from faceindex.faces.compiled import compiled
 
 BINS = 20_000
 EDGES = np.linspace(-1.0, 1.0, BINS + 1)
 """Cosines are counted in bins 0.0001 wide, a tenth of the smallest step that matters to an error rate."""
 
 BLOCK_ROWS = 512
-"""Probes compared at a time: with 10,000 faces some 100 MB."""
+BLOCK_CELLS = 2**23
+"""Probes and comparisons at a time, at most: 32 MB, however many faces there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,13 @@ class BalancedScores:
     mated_subject_count: int
     """People with two faces or more."""
     image_count: int
+    mated_count: int
+    """Pairs of faces of one person."""
+
+    @property
+    def nonmated_count(self) -> int:
+        """Pairs of faces of two people."""
+        return self.image_count * (self.image_count - 1) // 2 - self.mated_count
 
     @property
     def person_pair_count(self) -> int:
@@ -50,63 +60,115 @@ class BalancedScores:
         rates = np.append(np.cumsum(self.nonmated[::-1])[::-1], 0.0)
         return np.minimum.accumulate(rates / rates[0])
 
+    @cached_property
+    def fnmr(self) -> NDArray[np.float64]:
+        """False non-match rate at each of EDGES as threshold, float64 (BINS + 1,), rising from 0 to 1."""
+        return np.concatenate([[0.0], np.minimum(np.cumsum(self.mated), 1.0)])
+
+    def edge_at(self, fmr: float) -> int:
+        """Return the place in EDGES of the lowest threshold whose false match rate is at most this."""
+        return int(np.argmax(self.fmr <= fmr * (1 + 1e-9)))  # sums of weights are not exact
+
     def thresholds_at(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the thresholds whose false match rates are these, linear within a bin, float64 (r,)."""
         falling = np.flatnonzero(np.append(np.diff(self.fmr) < 0, True))
         return np.asarray(np.interp(rates, self.fmr[falling][::-1], EDGES[falling][::-1]), np.float64)
 
 
-def balanced_scores(vectors: NDArray[np.float32], subjects: NDArray[np.int64]) -> BalancedScores:
+def balanced_scores(
+    vectors: NDArray[np.float32], subjects: NDArray[np.int64], *, balanced: bool = True
+) -> BalancedScores:
     """Return the distribution of the cosines of all pairs, block by block.
 
     Args:
         vectors: float32 (n, d), unit length.
         subjects: int64 (n,), equal for faces of one person.
+        balanced: False gives every pair the same weight, as protocols do that are older than this insight.
 
     Raises:
         ShapeError: an array has the wrong shape or dtype.
         ConfigError: fewer than two people.
     """
-    count = len(vectors)
-    require("vectors", vectors, np.float32, (None, None))
-    require("subjects", subjects, np.int64, (count,))
-    _, subject_of, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
+    people = GroupedFaces.of(vectors, subjects)
+    sizes = people.sizes
     if len(sizes) < 2:
         raise ConfigError(f"error rates need faces of two people or more, got {len(sizes)}; label more people")
-    images = sizes[subject_of]
-    mated_pairs = images * (images - 1) / 2
+    own_pairs = sizes * (sizes - 1) / 2
+    face_weights = np.repeat(1.0 / sizes if balanced else np.ones(len(sizes)), sizes)
+    mated_weights = np.repeat(1.0 / np.maximum(own_pairs, 1) if balanced else np.ones(len(sizes)), sizes)
     mated, nonmated = np.zeros(BINS), np.zeros(BINS)
-    for start, cosines in score_blocks(vectors, vectors):
-        rows = slice(start, start + len(cosines))
-        later = np.arange(start, count) > np.arange(start, start + len(cosines))[:, None]
-        same = subject_of[rows, None] == subject_of[None, start:]
-        bins = bin_of(cosines[:, start:])
-        product = images[rows, None] * images[None, start:]
-        pick = later & ~same
-        nonmated += np.bincount(bins[pick], 1.0 / product[pick], BINS)
-        pick = later & same
-        mated += np.bincount(bins[pick], 1.0 / mated_pairs[np.nonzero(pick)[0] + start], BINS)
-    mated_subjects = int((sizes >= 2).sum())
+    for start, cosines in score_blocks(people.vectors, people.vectors, later=True):
+        _count_bins(cosines, start, people.ends, face_weights, mated_weights, mated, nonmated)
     return BalancedScores(
-        mated / max(mated_subjects, 1),
+        mated / max(mated.sum(), 1e-300),
         nonmated / nonmated.sum(),
         subject_count=len(sizes),
-        mated_subject_count=mated_subjects,
-        image_count=count,
+        mated_subject_count=int((sizes >= 2).sum()),
+        image_count=len(vectors),
+        mated_count=int(own_pairs.sum()),
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupedFaces:
+    """Labelled faces in order of their people."""
+
+    vectors: NDArray[np.float32]
+    """float32 (n, d), unit length."""
+    sizes: NDArray[np.int64]
+    """Faces of each person, int64 (people,), in order of subject number."""
+    ends: NDArray[np.int64]
+    """For each face, the row after the last of its person, int64 (n,)."""
+    people: NDArray[np.int64]
+    """For each face, its person, counted from 0, int64 (n,)."""
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32], subjects: NDArray[np.int64]) -> Self:
+        """Sort faces by person; raises `ShapeError` when an array has the wrong shape or dtype."""
+        require("vectors", vectors, np.float32, (None, None))
+        require("subjects", subjects, np.int64, (len(vectors),))
+        _, people, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
+        order = np.argsort(people, kind="stable")
+        ends = np.repeat(np.cumsum(sizes), sizes)
+        return cls(vectors[order], sizes.astype(np.int64), ends, people[order].astype(np.int64))
+
+
+@compiled
+def _count_bins(
+    cosines: NDArray[np.float32],
+    start: int,
+    ends: NDArray[np.int64],
+    face_weights: NDArray[np.float64],
+    mated_weights: NDArray[np.float64],
+    mated: NDArray[np.float64],
+    nonmated: NDArray[np.float64],
+) -> None:
+    """Add the pairs of a block to the bins; its rows and columns both begin with face `start`."""
+    rows, columns = cosines.shape
+    for row in range(rows):
+        end = ends[start + row] - start
+        for column in range(row + 1, columns):
+            place = int((np.float64(cosines[row, column]) + 1.0) * (BINS / 2))
+            place = min(max(place, 0), BINS - 1)
+            if column < end:
+                mated[place] += mated_weights[start + row]
+            else:
+                nonmated[place] += face_weights[start + row] * face_weights[start + column]
+
+
 def score_blocks(
-    probes: NDArray[np.float32], references: NDArray[np.float32]
+    probes: NDArray[np.float32], references: NDArray[np.float32], *, later: bool = False
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield (first probe, cosines float32 (block, references)) for BLOCK_ROWS probes at a time."""
-    for start in range(0, len(probes), BLOCK_ROWS):
-        yield start, probes[start : start + BLOCK_ROWS] @ references.T
+    """Yield (first probe, cosines float32 (block, references)) for some probes at a time.
 
-
-def bin_of(cosines: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Return the bin of each cosine; rounding may leave one just outside [-1, 1]."""
-    return np.asarray(np.clip((cosines + 1.0) * (BINS / 2), 0, BINS - 1), np.int32)
+    Args:
+        probes: float32 (p, d).
+        references: float32 (r, d).
+        later: compare with references from the first probe of the block on only: all pairs of one set, once.
+    """
+    rows = max(1, min(BLOCK_ROWS, BLOCK_CELLS // max(1, len(references))))
+    for start in range(0, len(probes), rows):
+        yield start, probes[start : start + rows] @ references[start if later else 0 :].T
 
 
 def one_face_each(subjects: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:

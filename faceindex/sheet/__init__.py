@@ -4,13 +4,11 @@ Reads search documents (`faceindex.search/1`) and photos; knows nothing of catal
 """
 
 import io
-import os
-import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
-from faceindex.errors import ConfigError, FaceIndexError
+from faceindex.errors import ConfigError
+from faceindex.outputs import write_private
 from faceindex.sheet.drawing import drawing, require_fit
 from faceindex.sheet.page import page
 from faceindex.sheet.strips import Document, cut, heading, strips_of
@@ -54,21 +52,4 @@ def write_sheet(documents: Iterable[Document], path: str, load_photo: Callable[[
         picture = drawing(strips, cut(strips, load_photo), heading(documents))
         picture.save(file, "PNG" if suffix == ".png" else "JPEG", quality=90)
         payload = file.getvalue()
-    _write_private(Path(path), payload)
-
-
-def _write_private(path: Path, payload: bytes) -> None:
-    """Put a file in its place as a whole, readable by its owner alone: faces are biometric data."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(payload)
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise FaceIndexError(f"cannot write the sheet {visible(str(path))}: {reason}") from error
+    write_private(Path(path), payload, "sheet")

@@ -153,6 +153,33 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "problems": [{"path": "CURRENT", "detail": "is missing", "damaged": True}],
         }
     ],
+    "evaluate": [
+        {
+            "schema": "faceindex.evaluate/1",
+            "catalog": "/catalog",
+            "generation": 7,
+            "model": MODEL,
+            "labels": "folders",
+            "photos": 13233,
+            "photos_without_face": 1,
+            "people": 5749,
+            "people_with_two_faces": 1680,
+            "faces": 13232,
+            "seed": 0,
+            "verification": {
+                "mated_comparisons": 242256,
+                "nonmated_comparisons": 87290040,
+                "person_pairs": 16522626,
+                "eer": {"value": 0.009, "low": 0.007, "high": 0.012},
+                "points": [],
+            },
+            "identification": None,
+            "blufr_style": None,
+            "probability": None,
+            "pairs": None,
+            "notes": ["no probabilities: no threshold table for this model"],
+        }
+    ],
     "compact": [
         {
             "schema": "faceindex.compact/1",
