@@ -4,24 +4,37 @@ Knows the layout of the document; the estimators are in `open_set`, `scores` and
 """
 
 import platform
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceindex import __version__
+from faceindex.evaluation.cohort import FEWEST_MEMBERS, NOBODY, Cohort, normalisation_of, one_face_of_each
 from faceindex.evaluation.open_set import MEASURED_PAIRS, OpenSetRates, OperatingPoint, tail_exponent
+from faceindex.evaluation.pairing import Pool
 from faceindex.evaluation.probabilities import fit_identified, fit_same, simulate_searches
 from faceindex.evaluation.scores import BalancedScores, balanced_scores
-from faceindex.evaluation.thresholds import SCHEMA, tail_threshold
+from faceindex.evaluation.thresholds import SCHEMA, Source, ThresholdGrid, tail_threshold
 from faceindex.types import ModelId
 
 GALLERY_SIZES = [size for decade in range(7) for size in (10**decade, 2 * 10**decade, 5 * 10**decade)] + [10**7]
 FPIRS = [0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 5e-3, 3e-3, 2e-3, 1e-3, 5e-4, 3e-4, 2e-4, 1e-4]
 FMRS = [float(f"{step}e-{power}") for power in range(1, 9) for step in (5, 2, 1)]
 
+SAMPLE = 4000
+"""Faces that a cohort is chosen among."""
+
+SAME_FMR, ALIKE_FMR = 1e-5, 1e-4
+"""False match rates of the cosines that people hardly ever, and seldom, reach."""
+
+CLUMPING_OF_COSINES, CLUMPING_OF_SCORES = 0.1, 0.05
+"""Standard deviations of log(FPIR) over random splits of LFW's people, less what the number of pairs explains."""
+
 METHOD = (
-    "FPIR: mean over people of the share of galleries of N others that hold somebody at or above the threshold "
+    "Scores: cosines, and those less the mean of the nearest members of a cohort. FPIR: mean over people of the share of galleries of N others that hold somebody at or above the threshold "
     "(U-statistic over one random face a person, draws averaged); beyond the pool log(1 - FPIR) grows like N^a; under "
     "10 pairs of people the tail goes on like a power of (1 - cosine). FMR: all non-mated pairs, weighted "
     "1 / (n_i n_j). Probabilities: logistic, identity-balanced, at even odds; `identified` on simulated searches."
@@ -34,6 +47,10 @@ def make_model_table(
     model: ModelId,
     *,
     data: str,
+    source: Source = "model",
+    averaged: bool = False,
+    gallery_sizes: Sequence[int] = GALLERY_SIZES,
+    cohort: "CohortMaker | None" = None,
     draws: int = 5,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -44,6 +61,12 @@ def make_model_table(
         subjects: int64 (n,), equal for faces of one person.
         model: the model that made the vectors.
         data: which photos they are of, in words.
+        source: whose people they are.
+        averaged: people are enrolled as the mean of their faces, and not by one.
+        gallery_sizes: of the grid, ascending.
+        cohort: gives the cohort that scores are normalised by, once the verification thresholds are known, and the
+            member that is each person in order of subject number, NOBODY where none is; by default the model's
+            constants and people of the pool.
         draws: choices of one face a person that are averaged.
         seed: of the choices.
 
@@ -51,28 +74,71 @@ def make_model_table(
         ConfigError: too few people, or nobody has two faces.
     """
     scores = balanced_scores(vectors, subjects)
-    rates = OpenSetRates.of_pool(vectors, subjects, scores, draws, seed)
-    simulated = [size for size in GALLERY_SIZES if 2 <= size <= rates.others]
-    searches = simulate_searches(vectors, subjects, simulated, draws, seed)
-    return {
+    plain = Pool.of(vectors, subjects, averaged=averaged)
+    verification = _verification(scores)
+    table = {
         "schema": SCHEMA,
         "model": str(model),
+        "source": source,
         "data": data,
         "people": scores.subject_count,
         "people_with_two_images": scores.mated_subject_count,
         "images": scores.image_count,
+        "averaged": averaged,
         "draws": draws,
         "seed": seed,
         "made_with": {"faceindex": __version__, "numpy": np.__version__, "python": platform.python_version()},
         "method": METHOD,
+        "verification": verification,
+        "same": fit_same(scores),
+        "cosines": _scores(plain, gallery_sizes, draws, seed, CLUMPING_OF_COSINES),
+        "normalised": None,
+    }
+    made = (cohort or pool_cohort)(plain, model, ThresholdGrid.from_json(verification))
+    if made:
+        pool = replace(plain, cohort=made[0], members=made[1])
+        normalisation = made[0].normalisation
+        about = {"k": normalisation.k, "weight": normalisation.weight, "cohort": len(made[0].vectors)}
+        table["normalised"] = {**about, **_scores(pool, gallery_sizes, draws, seed, CLUMPING_OF_SCORES)}
+    return table
+
+
+CohortMaker = Callable[[Pool, ModelId, ThresholdGrid], tuple[Cohort, NDArray[np.int64]] | None]
+
+
+def pool_cohort(pool: Pool, model: ModelId, verification: ThresholdGrid) -> tuple[Cohort, NDArray[np.int64]] | None:
+    """Return a cohort of people of the pool, and which member is each person; None where they are too few."""
+    normalisation = normalisation_of(model)
+    order = np.random.default_rng(0).permutation(len(pool.people))[:SAMPLE]
+    same, alike = person_limits(verification)
+    chosen = order[one_face_of_each(pool.vectors[order], pool.people[order], same=same, alike=alike)]
+    if normalisation is None or len(chosen) < FEWEST_MEMBERS:
+        return None
+    members = np.full(pool.size, NOBODY)
+    members[pool.people[chosen]] = np.arange(len(chosen))
+    return Cohort(pool.vectors[chosen], normalisation, same), members
+
+
+def person_limits(verification: ThresholdGrid) -> tuple[float, float]:
+    """Return the cosines that two people hardly ever and seldom reach, see `one_face_of_each`."""
+    (same, *_), (alike, *_) = verification.look_up(SAME_FMR, 1), verification.look_up(ALIKE_FMR, 1)
+    return same, alike
+
+
+def _scores(pool: Pool, gallery_sizes: Sequence[int], draws: int, seed: int, clumping: float) -> dict[str, Any]:
+    rates = OpenSetRates.of_pool(pool, draws, seed)
+    simulated = [size for size in gallery_sizes if 3 <= size <= rates.others] or [rates.others]
+    searches = simulate_searches(pool, simulated, draws, seed)
+    return {
         "identification": {
-            "gallery_sizes": GALLERY_SIZES,
+            "gallery_sizes": list(gallery_sizes),
             "rates": FPIRS,
-            **_columns([rates.operating_points(FPIRS, size) for size in GALLERY_SIZES]),
+            **_columns([rates.operating_points(FPIRS, size) for size in gallery_sizes]),
             "tail_exponent": rates.tail_exponent,
         },
-        "verification": _verification(scores),
-        "probability": {"identified": fit_identified(searches), "same": fit_same(scores)},
+        "identified": fit_identified(searches),
+        "identified_by_margin": fit_identified(searches, margin=True),
+        "clumping": clumping,
     }
 
 

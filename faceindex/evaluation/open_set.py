@@ -4,7 +4,7 @@ The pool of people serves as gallery and as strangers at once: FPIR(N, T) is the
 the galleries of N other people that hold somebody at or above T. Counting look-alikes gives that mean over all
 galleries exactly (a U-statistic), so no gallery is simulated and no independence assumed. `1 - (1 - FMR)^N` is not the
 same: some people have many look-alikes, and it overstates FPIR, by half at 0.1 and N = 1,000.
-Knows unit vectors, one face a person; nothing of files or models.
+Knows scores of pairings of people; nothing of files or models.
 """
 
 import math
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import require
 from faceindex.errors import ConfigError
-from faceindex.evaluation.scores import EDGES, BalancedScores, one_face_each, score_blocks
+from faceindex.evaluation.pairing import Pairing, Pool
 from faceindex.evaluation.thresholds import tail_threshold
+from faceindex.faces.compiled import compiled
 
 MEASURED_PAIRS = 10
 """Pairs of people that must stand above a threshold for its error rate to count as measured: the standard deviation of
@@ -32,6 +33,12 @@ LARGEST_FMR = 0.5
 LEVELS = 400
 """Thresholds are counted at so many false match rates, evenly spaced in the logarithm, from LARGEST_FMR down to the
 last that is measured: 3 % from one to the next with 3,000 people."""
+
+SCORES = np.linspace(-2.0, 1.0, 30_001)
+"""Scores are counted in bins 0.0001 wide; normalised ones may fall below -1."""
+
+SAME = 1.0 - 1e-4
+FEWEST_LEVELS = 10
 
 MINIMUM_PEOPLE = 20
 """With fewer people there are no tails to speak of; 100 are the least that give a usable threshold."""
@@ -48,25 +55,51 @@ class OperatingPoint:
     """Whether the gallery is larger than the pool, or fewer than MEASURED_PAIRS pairs are above the threshold."""
 
 
-def look_alike_counts(vectors: NDArray[np.float32], thresholds: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return how many other people are at or above each threshold, for each person, int32 (people, thresholds).
+def look_alike_counts(pairing: Pairing, thresholds: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return how many other people are at or above each threshold, for each probe, int32 (probes, thresholds).
 
     Args:
-        vectors: float32 (people, d), unit length, one face a person.
+        pairing: strangers and references.
         thresholds: float64 (t,), ascending.
     """
-    require("vectors", vectors, np.float32, (None, None))
     require("thresholds", thresholds, np.float64, (None,))
-    people, levels = len(vectors), len(thresholds)
-    counts = np.empty((people, levels), np.int32)
-    for start, cosines in score_blocks(vectors, vectors):
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        row, column = np.nonzero(cosines >= thresholds[0])
-        reached = np.searchsorted(thresholds, cosines[row, column], side="right") - 1
-        at_level = np.bincount(row * levels + reached, minlength=len(cosines) * levels).reshape(-1, levels)
-        counts[start : start + len(cosines)] = np.cumsum(at_level[:, ::-1], axis=1)[:, ::-1]
-    return counts
+    counts = np.zeros((len(pairing.probes), len(thresholds)), np.int32)
+    for start, scores in pairing.blocks():
+        _count_levels(scores, thresholds, counts[start : start + len(scores)])
+    return np.asarray(np.cumsum(counts[:, ::-1], axis=1)[:, ::-1], np.int32)
+
+
+@compiled
+def _count_levels(scores: NDArray[np.float32], thresholds: NDArray[np.float64], counts: NDArray[np.int32]) -> None:
+    """Add each score of at least the first threshold to the last threshold that it reaches."""
+    for row in range(scores.shape[0]):
+        for column in range(scores.shape[1]):
+            score = np.float64(scores[row, column])
+            if score >= thresholds[0]:
+                counts[row, np.searchsorted(thresholds, score, side="right") - 1] += 1
+
+
+@compiled
+def _count_bins(scores: NDArray[np.float32], bins: NDArray[np.int64]) -> None:
+    """Add finite scores to bins of equal width over SCORES."""
+    for row in range(scores.shape[0]):
+        for column in range(scores.shape[1]):
+            score = np.float64(scores[row, column])
+            if score > -np.inf:
+                place = int((score + 2.0) * (len(bins) / 3.0))
+                bins[min(max(place, 0), len(bins) - 1)] += 1
+
+
+def levels_of(pairing: Pairing) -> NDArray[np.float64]:
+    """Return LEVELS thresholds, float64 ascending, from the score of half of the pairs to that of the last few."""
+    bins = np.zeros(len(SCORES) - 1, np.int64)
+    for _, scores in pairing.blocks():
+        _count_bins(scores, bins)
+    share = np.append(np.cumsum(bins[::-1])[::-1], 0) / bins.sum()
+    strictest = MEASURED_PAIRS / bins.sum()
+    falling = np.flatnonzero(np.append(np.diff(share) < 0, True))
+    rates = np.geomspace(LARGEST_FMR, min(strictest, LARGEST_FMR / 2), LEVELS)
+    return np.asarray(np.interp(rates, share[falling][::-1], SCORES[falling][::-1]), np.float64)
 
 
 def no_match_probabilities(others: int, gallery_size: int) -> NDArray[np.float64]:
@@ -114,36 +147,30 @@ class OpenSetRates:
     others: int
 
     @classmethod
-    def of_pool(
-        cls, vectors: NDArray[np.float32], subjects: NDArray[np.int64], scores: BalancedScores, draws: int, seed: int
-    ) -> Self:
+    def of_pool(cls, pool: Pool, draws: int, seed: int) -> Self:
         """Count the look-alikes of one random face a person, `draws` times.
 
         Args:
-            vectors: float32 (n, d), unit length.
-            subjects: int64 (n,), equal for faces of one person.
-            scores: of the same faces; says where thresholds are worth counting.
+            pool: labelled people.
             draws: choices of one face a person; their mean has less noise of that choice.
             seed: of the choices.
 
         Raises:
             ConfigError: fewer than MINIMUM_PEOPLE people, or people whose faces are the same.
         """
-        people = scores.subject_count
-        if people < MINIMUM_PEOPLE:
-            raise ConfigError(f"thresholds need {MINIMUM_PEOPLE} labelled people, got {people}; label more people")
-        strictest = MEASURED_PAIRS / 2 / scores.person_pair_count
-        thresholds = scores.thresholds_at(np.geomspace(LARGEST_FMR, strictest, LEVELS))
+        if pool.size < MINIMUM_PEOPLE:
+            raise ConfigError(f"thresholds need {MINIMUM_PEOPLE} labelled people, got {pool.size}; label more people")
         generator = np.random.default_rng(seed)
-        pools = [vectors[one_face_each(subjects, generator)] for _ in range(draws)]
-        every = cls(thresholds, np.concatenate([look_alike_counts(pool, thresholds) for pool in pools]), people - 1)
+        pairings = [pool.strangers(generator) for _ in range(draws)]
+        thresholds = levels_of(pairings[0])
+        every = cls(thresholds, np.concatenate([look_alike_counts(p, thresholds) for p in pairings]), pool.size - 1)
         enough = int((every.pairs >= MEASURED_PAIRS).sum())
-        if thresholds[enough - 1] >= EDGES[-2]:
+        if enough < FEWEST_LEVELS or thresholds[enough - 1] >= SAME:
             raise ConfigError(
                 f"thresholds need people who differ, got {MEASURED_PAIRS} pairs or more with a similarity of 1; "
                 "check the labels"
             )
-        return cls(thresholds[:enough], every.counts[:, :enough], people - 1)
+        return cls(thresholds[:enough], every.counts[:, :enough], pool.size - 1)
 
     @cached_property
     def pairs(self) -> NDArray[np.float64]:
