@@ -88,7 +88,7 @@ def search(
         require_sheet_format(sheet)
     with spent.stage("open catalog"):
         opened = faceindex.open(catalog, device=device)
-        opened.resolve_threshold(fpir, threshold, opened.scope(filters).size)
+        opened.resolve_threshold(fpir, threshold, opened.scope(filters))
     asked = partial(opened.search, k=k, fpir=fpir, threshold=threshold, filters=filters)
     of_vectors = partial(opened.search_vectors, k=k, fpir=fpir, threshold=threshold, filters=filters)
     show = partial(_print, console(), as_json=as_json, ndjson=ndjson)

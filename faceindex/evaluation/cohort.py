@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import require
 from faceindex.evaluation.scores import score_blocks
+from faceindex.evaluation.thresholds import Normalisation
 
 FEWEST_MEMBERS = 100
 """With a smaller cohort means vary more than they help."""
@@ -27,16 +28,6 @@ MEMBERS = 1000
 """More find look-alikes that are closer, but gain nothing."""
 
 NOBODY = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """Constants of one model, chosen by `benchmarks/normalisation.py`."""
-
-    k: int
-    """Look-alikes that a mean is over, at most."""
-    weight: float
-    """How much of the mean is taken off; 0 leaves cosines as they are, 1 levels groups of people most."""
 
 
 def normalisation_of(model: str) -> Normalisation | None:
@@ -58,7 +49,8 @@ class Surroundings:
 
     @property
     def k(self) -> int:
-        return self.values.shape[1] - 1
+        """Look-alikes that the mean is over."""
+        return int(self.values.shape[1]) - 1
 
     @property
     def means(self) -> NDArray[np.float32]:
@@ -117,7 +109,7 @@ class Cohort:
         self,
         cosines: NDArray[np.float32],
         probes: Surroundings,
-        faces: Surroundings,
+        face_means: NDArray[np.float32],
         own: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Return the normalised scores of lists of candidates, float32 (q, c).
@@ -125,14 +117,14 @@ class Cohort:
         Args:
             cosines: of probes and candidates, float32 (q, c).
             probes: of q faces.
-            faces: of q x c faces, row by row, made with `own`.
+            face_means: m of the candidates, float32 (q, c).
             own: the member that is the candidate's person, NOBODY where none is, int64 (q, c): it does not count as a
                 look-alike of the probe.
         """
         without = (probes.members[:, None, :-1] == own[:, :, None]) & (own[:, :, None] != NOBODY)
         of_probes = probes.means[:, None] - (without * probes.reliefs[:, None]).sum(axis=2)
-        means = of_probes + faces.means.reshape(cosines.shape)
-        return np.asarray(cosines - np.float32(self.normalisation.weight / 2) * means, np.float32)
+        half = np.float32(self.normalisation.weight / 2)
+        return np.asarray(cosines - half * (of_probes + face_means), np.float32)
 
 
 def one_face_of_each(
@@ -169,7 +161,7 @@ def one_face_of_each(
 
 def _chain(linked: NDArray[np.bool_], start: int) -> NDArray[np.bool_]:
     """Return which faces are linked to one over any number of others, bool (n,)."""
-    reached = linked[start].copy()
+    reached: NDArray[np.bool_] = linked[start].copy()
     new = reached.copy()
     while new.any():
         following = linked[new].any(axis=0) & ~reached

@@ -4,7 +4,7 @@ Knows the layout of the document; the estimators are in `open_set`, `scores` and
 """
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,9 @@ GALLERY_SIZES = [size for decade in range(7) for size in (10**decade, 2 * 10**de
 FPIRS = [0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 5e-3, 3e-3, 2e-3, 1e-3, 5e-4, 3e-4, 2e-4, 1e-4]
 FMRS = [float(f"{step}e-{power}") for power in range(1, 9) for step in (5, 2, 1)]
 
+FEWEST_MATED = 100
+"""People with two faces from whom probabilities are learnt; with 50 they are off by three times as much."""
+
 SAMPLE = 4000
 """Faces that a cohort is chosen among."""
 
@@ -34,10 +37,11 @@ CLUMPING_OF_COSINES, CLUMPING_OF_SCORES = 0.1, 0.05
 """Standard deviations of log(FPIR) over random splits of LFW's people, less what the number of pairs explains."""
 
 METHOD = (
-    "Scores: cosines, and those less the mean of the nearest members of a cohort. FPIR: mean over people of the share of galleries of N others that hold somebody at or above the threshold "
-    "(U-statistic over one random face a person, draws averaged); beyond the pool log(1 - FPIR) grows like N^a; under "
-    "10 pairs of people the tail goes on like a power of (1 - cosine). FMR: all non-mated pairs, weighted "
-    "1 / (n_i n_j). Probabilities: logistic, identity-balanced, at even odds; `identified` on simulated searches."
+    "Scores: cosines, and those less the mean of the nearest members of a cohort. FPIR: mean over people of the share "
+    "of galleries of N others that hold somebody at or above the threshold (U-statistic over one random face a person, "
+    "draws averaged); beyond the pool log(1 - FPIR) grows like N^a; under 10 pairs of people the tail goes on like a "
+    "power of (1 - score). FMR: all non-mated pairs, weighted 1 / (n_i n_j). Probabilities: logistic, "
+    "identity-balanced, at even odds; `identified` on simulated searches."
 )
 
 
@@ -51,6 +55,7 @@ def make_model_table(
     averaged: bool = False,
     gallery_sizes: Sequence[int] = GALLERY_SIZES,
     cohort: "CohortMaker | None" = None,
+    probabilities: Mapping[str, Any] | None = None,
     draws: int = 5,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -67,13 +72,15 @@ def make_model_table(
         cohort: gives the cohort that scores are normalised by, once the verification thresholds are known, and the
             member that is each person in order of subject number, NOBODY where none is; by default the model's
             constants and people of the pool.
+        probabilities: table that they are taken from when fewer than FEWEST_MATED people have two faces.
         draws: choices of one face a person that are averaged.
         seed: of the choices.
 
     Raises:
-        ConfigError: too few people, or nobody has two faces.
+        ConfigError: too few people, or people whose faces are the same.
     """
     scores = balanced_scores(vectors, subjects)
+    mated = scores.mated_subject_count >= (FEWEST_MATED if probabilities else 1)
     plain = Pool.of(vectors, subjects, averaged=averaged)
     verification = _verification(scores)
     table = {
@@ -90,8 +97,12 @@ def make_model_table(
         "made_with": {"faceindex": __version__, "numpy": np.__version__, "python": platform.python_version()},
         "method": METHOD,
         "verification": verification,
-        "same": fit_same(scores),
-        "cosines": _scores(plain, gallery_sizes, draws, seed, CLUMPING_OF_COSINES),
+        "same": fit_same(scores) if mated else _borrowed(probabilities, "same"),
+        "cosines": {
+            "identification": _identification(plain, gallery_sizes, draws, seed),
+            **(_probabilities(plain, draws, seed) if mated else _borrowed(probabilities, "cosines")),
+            "clumping": CLUMPING_OF_COSINES,
+        },
         "normalised": None,
     }
     made = (cohort or pool_cohort)(plain, model, ThresholdGrid.from_json(verification))
@@ -99,7 +110,12 @@ def make_model_table(
         pool = replace(plain, cohort=made[0], members=made[1])
         normalisation = made[0].normalisation
         about = {"k": normalisation.k, "weight": normalisation.weight, "cohort": len(made[0].vectors)}
-        table["normalised"] = {**about, **_scores(pool, gallery_sizes, draws, seed, CLUMPING_OF_SCORES)}
+        table["normalised"] = {
+            **about,
+            "identification": _identification(pool, gallery_sizes, draws, seed),
+            **(_probabilities(pool, draws, seed) if mated else _borrowed(probabilities, "normalised")),
+            "clumping": CLUMPING_OF_SCORES,
+        }
     return table
 
 
@@ -125,21 +141,33 @@ def person_limits(verification: ThresholdGrid) -> tuple[float, float]:
     return same, alike
 
 
-def _scores(pool: Pool, gallery_sizes: Sequence[int], draws: int, seed: int, clumping: float) -> dict[str, Any]:
+def local_sizes(gallery_size: int) -> list[int]:
+    """Return the sizes of a grid for galleries of this size, and of parts of it that a filter leaves."""
+    return sorted({max(1, gallery_size // part) for part in (1, 2, 5, 10, 30, 100, 1000, gallery_size)} | {1})
+
+
+def _identification(pool: Pool, gallery_sizes: Sequence[int], draws: int, seed: int) -> dict[str, Any]:
     rates = OpenSetRates.of_pool(pool, draws, seed)
-    simulated = [size for size in gallery_sizes if 3 <= size <= rates.others] or [rates.others]
-    searches = simulate_searches(pool, simulated, draws, seed)
     return {
-        "identification": {
-            "gallery_sizes": list(gallery_sizes),
-            "rates": FPIRS,
-            **_columns([rates.operating_points(FPIRS, size) for size in gallery_sizes]),
-            "tail_exponent": rates.tail_exponent,
-        },
-        "identified": fit_identified(searches),
-        "identified_by_margin": fit_identified(searches, margin=True),
-        "clumping": clumping,
+        "gallery_sizes": list(gallery_sizes),
+        "rates": FPIRS,
+        **_columns([rates.operating_points(FPIRS, size) for size in gallery_sizes]),
+        "tail_exponent": rates.tail_exponent,
     }
+
+
+def _probabilities(pool: Pool, draws: int, seed: int) -> dict[str, Any]:
+    sizes = [size for size in GALLERY_SIZES if 3 <= size < pool.size]
+    searches = simulate_searches(pool, sizes, draws, seed)
+    return {"identified": fit_identified(searches), "identified_by_margin": fit_identified(searches, margin=True)}
+
+
+def _borrowed(table: Mapping[str, Any] | None, part: str) -> Any:
+    """Return what another table says of probabilities; None where there is none."""
+    found = table[part] if table else None
+    if part == "same":
+        return found
+    return {name: found[name] if found else None for name in ("identified", "identified_by_margin")}
 
 
 def _verification(scores: BalancedScores) -> dict[str, Any]:

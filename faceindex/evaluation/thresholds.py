@@ -100,9 +100,9 @@ class ScoreTable:
     """Error rates and probabilities of searches by one kind of score: cosines, or normalised scores."""
 
     identification: ThresholdGrid
-    identified: Mapping[str, float]
-    """log-odds = intercept + score * s + log_gallery_size * log(N)"""
-    identified_by_margin: Mapping[str, float]
+    identified: Mapping[str, float] | None
+    """log-odds = intercept + score * s + log_gallery_size * log(N); None where too few people have several faces."""
+    identified_by_margin: Mapping[str, float] | None
     """The same and `margin` times the margin to the next person, where that is known."""
     clumping: float
     """Standard deviation of log(rate) that comes on top of 1 / sqrt(pairs), as look-alikes come in groups."""
@@ -117,31 +117,40 @@ class ScoreTable:
             clumping=section["clumping"],
         )
 
-    def probability(self, score: float, gallery_size: int, margin: float | None = None) -> float:
-        """Return how probable it is that the first candidate is the person searched for, 0 to 1.
+    def probability(self, score: float, gallery_size: int, margin: float | None = None) -> float | None:
+        """Return how probable it is that the first candidate is the person searched for, 0 to 1; None where unknown.
 
         At even odds that the person is in the gallery at all. Rises with the score and the margin.
         """
         fit = self.identified if margin is None else self.identified_by_margin
+        if fit is None:
+            return None
         log_odds = fit["intercept"] + fit["score"] * score + fit["log_gallery_size"] * math.log(max(gallery_size, 1))
         return _probability(log_odds + (0.0 if margin is None else fit["margin"] * margin))
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """How scores are normalised: constants of one model, chosen by `benchmarks/normalisation.py`."""
+
+    k: int
+    """Look-alikes that a mean is over, at most."""
+    weight: float
+    """How much of the mean is taken off; 0 leaves cosines as they are, 1 levels groups of people most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NormalisedTable(ScoreTable):
     """The same of scores normalised by a cohort, and how they were."""
 
-    k: int
-    weight: float
-    cohort: int
-    """Members."""
+    normalisation: Normalisation
 
     @classmethod
     def from_json(cls, section: Mapping[str, Any]) -> Self:
         """Read the section `normalised` of a table."""
         plain = ScoreTable.from_json(section)
         shared = {field.name: getattr(plain, field.name) for field in fields(ScoreTable)}
-        return cls(**shared, k=section["k"], weight=section["weight"], cohort=section["cohort"])
+        return cls(**shared, normalisation=Normalisation(section["k"], section["weight"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +163,7 @@ class ModelTable:
     """Whether the people measured are those of the archive, those of the model's own table, or these fitted to it."""
     verification: ThresholdGrid
     """Its only gallery size is 1."""
-    same: Mapping[str, float]
+    same: Mapping[str, float] | None
     """log-odds = intercept + similarity * s"""
     cosines: ScoreTable
     normalised: NormalisedTable | None
@@ -220,7 +229,7 @@ class ModelTable:
             raise ConfigError(f"the threshold table of {self.model} has none for normalised scores")
         return self.normalised
 
-    def probability_identified(self, similarity: float, gallery_size: int) -> float:
+    def probability_identified(self, similarity: float, gallery_size: int) -> float | None:
         """Return how probable it is that the most similar face of a gallery is the person searched for, 0 to 1.
 
         Holds for the first candidate, at even odds that the person is in the gallery at all, and rises with the
@@ -228,13 +237,20 @@ class ModelTable:
         """
         return self.cosines.probability(similarity, gallery_size)
 
-    def probability_same(self, similarity: float) -> float:
+    def probability_same(self, similarity: float) -> float | None:
         """Return how probable it is that two faces are one person, 0 to 1, when both were equally probable before."""
+        if self.same is None:
+            return None
         return _probability(self.same["intercept"] + self.same["similarity"] * similarity)
 
 
 def load_table(model: ModelId | str) -> ModelTable:
-    """Return the table shipped for a model.
+    """Return the table shipped for a model; see `load_document`."""
+    return ModelTable.from_json(load_document(model))
+
+
+def load_document(model: ModelId | str) -> Mapping[str, Any]:
+    """Return the document of the table shipped for a model.
 
     Args:
         model: `name@digest`; a name alone gets the table of that name, whatever weights it was made with.
@@ -247,13 +263,13 @@ def load_table(model: ModelId | str) -> ModelTable:
     file = resources.files(__package__).joinpath("shipped", f"{name}.json")
     if not file.is_file():
         raise ConfigError(f"no threshold table for model {name}: {advice}")
-    table = ModelTable.from_json(json.loads(file.read_text("utf-8")))
-    if digest and table.model != model:
+    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    if digest and document["model"] != model:
         raise ConfigError(
-            f"no threshold table for model {model}: the one shipped was made with {table.model}, with other weights or "
-            f"settings, and thresholds mean nothing for another model; {advice}"
+            f"no threshold table for model {model}: the one shipped was made with {document['model']}, with other "
+            f"weights or settings, and thresholds mean nothing for another model; {advice}"
         )
-    return table
+    return document
 
 
 def tail_threshold(threshold: float, ratio: float, exponent: float) -> float:
