@@ -23,7 +23,7 @@ from faceindex.catalog.parquet import open_arrow, write_arrow
 from faceindex.decisions.people import NOBODY, NamedFaces, Templates
 from faceindex.errors import ConfigError
 from faceindex.evaluation.cohort import FEWEST_MEMBERS, Cohort, normalisation_of, one_face_of_each
-from faceindex.evaluation.model_table import SAMPLE, local_sizes, make_model_table, person_limits
+from faceindex.evaluation.model_table import SAMPLE, local_sizes, make_model_table, nearby_sizes, person_limits
 from faceindex.evaluation.pairing import Pool
 from faceindex.evaluation.thresholds import ModelTable, Threshold, ThresholdGrid, load_document
 from faceindex.gallery.opening import open_gallery
@@ -240,6 +240,7 @@ def _from_labels(
             source="labels",
             averaged=True,
             gallery_sizes=local_sizes(entries),
+            search_sizes=nearby_sizes(min(entries, len(people) - 1)),
             cohort=cohort,
             probabilities=shipped,
             draws=int(np.clip(CELLS / len(people) ** 2, 1, 5)),

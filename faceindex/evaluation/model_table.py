@@ -21,13 +21,14 @@ from faceindex.evaluation.thresholds import SCHEMA, Source, ThresholdGrid, tail_
 from faceindex.types import ModelId
 
 GALLERY_SIZES = [size for decade in range(7) for size in (10**decade, 2 * 10**decade, 5 * 10**decade)] + [10**7]
+SEARCH_SIZES = [5, 10, 20, 50, 100, 200, 500, 1000, 2000]
 FPIRS = [0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 5e-3, 3e-3, 2e-3, 1e-3, 5e-4, 3e-4, 2e-4, 1e-4]
 FMRS = [float(f"{step}e-{power}") for power in range(1, 9) for step in (5, 2, 1)]
 
 FEWEST_MATED = 100
 """People with two faces from whom probabilities are learnt; with 50 they are off by three times as much."""
 
-SAMPLE = 4000
+SAMPLE = 5000
 """Faces that a cohort is chosen among."""
 
 SAME_FMR, ALIKE_FMR = 1e-5, 1e-4
@@ -40,7 +41,7 @@ METHOD = (
     "Scores: cosines, and those less the mean of the nearest members of a cohort. FPIR: mean over people of the share "
     "of galleries of N others that hold somebody at or above the threshold (U-statistic over one random face a person, "
     "draws averaged); beyond the pool log(1 - FPIR) grows like N^a; under 10 pairs of people the tail goes on like a "
-    "power of (1 - score). FMR: all non-mated pairs, weighted 1 / (n_i n_j). Probabilities: logistic, "
+    "power of (ceiling - score). FMR: all non-mated pairs, weighted 1 / (n_i n_j). Probabilities: logistic, "
     "identity-balanced, at even odds; `identified` on simulated searches."
 )
 
@@ -54,6 +55,7 @@ def make_model_table(
     source: Source = "model",
     averaged: bool = False,
     gallery_sizes: Sequence[int] = GALLERY_SIZES,
+    search_sizes: Sequence[int] = SEARCH_SIZES,
     cohort: "CohortMaker | None" = None,
     probabilities: Mapping[str, Any] | None = None,
     draws: int = 5,
@@ -69,6 +71,8 @@ def make_model_table(
         source: whose people they are.
         averaged: people are enrolled as the mean of their faces, and not by one.
         gallery_sizes: of the grid, ascending.
+        search_sizes: galleries whose searches are simulated for probabilities; larger ones than there are people for
+            count as the largest there can be.
         cohort: gives the cohort that scores are normalised by, once the verification thresholds are known, and the
             member that is each person in order of subject number, NOBODY where none is; by default the model's
             constants and people of the pool.
@@ -100,7 +104,7 @@ def make_model_table(
         "same": fit_same(scores) if mated else _borrowed(probabilities, "same"),
         "cosines": {
             "identification": _identification(plain, gallery_sizes, draws, seed),
-            **(_probabilities(plain, draws, seed) if mated else _borrowed(probabilities, "cosines")),
+            **(_probabilities(plain, search_sizes, draws, seed) if mated else _borrowed(probabilities, "cosines")),
             "clumping": CLUMPING_OF_COSINES,
         },
         "normalised": None,
@@ -113,7 +117,7 @@ def make_model_table(
         table["normalised"] = {
             **about,
             "identification": _identification(pool, gallery_sizes, draws, seed),
-            **(_probabilities(pool, draws, seed) if mated else _borrowed(probabilities, "normalised")),
+            **(_probabilities(pool, search_sizes, draws, seed) if mated else _borrowed(probabilities, "normalised")),
             "clumping": CLUMPING_OF_SCORES,
         }
     return table
@@ -146,6 +150,11 @@ def local_sizes(gallery_size: int) -> list[int]:
     return sorted({max(1, gallery_size // part) for part in (1, 2, 5, 10, 30, 100, 1000, gallery_size)} | {1})
 
 
+def nearby_sizes(gallery_size: int) -> list[int]:
+    """Return the sizes of simulated searches that tell most of a gallery of this size."""
+    return [max(3, gallery_size // part) for part in (4, 2, 1)]
+
+
 def _identification(pool: Pool, gallery_sizes: Sequence[int], draws: int, seed: int) -> dict[str, Any]:
     rates = OpenSetRates.of_pool(pool, draws, seed)
     return {
@@ -153,12 +162,13 @@ def _identification(pool: Pool, gallery_sizes: Sequence[int], draws: int, seed: 
         "rates": FPIRS,
         **_columns([rates.operating_points(FPIRS, size) for size in gallery_sizes]),
         "tail_exponent": rates.tail_exponent,
+        "ceiling": rates.ceiling,
     }
 
 
-def _probabilities(pool: Pool, draws: int, seed: int) -> dict[str, Any]:
-    sizes = [size for size in GALLERY_SIZES if 3 <= size < pool.size]
-    searches = simulate_searches(pool, sizes, draws, seed)
+def _probabilities(pool: Pool, sizes: Sequence[int], draws: int, seed: int) -> dict[str, Any]:
+    inside = sorted({min(size, pool.size - 1) for size in sizes if size >= 3})
+    searches = simulate_searches(pool, inside, draws, seed)
     return {"identified": fit_identified(searches), "identified_by_margin": fit_identified(searches, margin=True)}
 
 
@@ -181,7 +191,7 @@ def _verification(scores: BalancedScores) -> dict[str, Any]:
         threshold = tail_threshold(float(scores.thresholds_at(np.array([inside]))[0]), fmr / inside, exponent)
         pairs = int(fmr * scores.person_pair_count)
         points.append(OperatingPoint(threshold, pairs, extrapolated=fmr < strictest))
-    return {"gallery_sizes": [1], "rates": FMRS, **_columns([points]), "tail_exponent": exponent}
+    return {"gallery_sizes": [1], "rates": FMRS, **_columns([points]), "tail_exponent": exponent, "ceiling": 1.0}
 
 
 def _columns(points: list[list[OperatingPoint]]) -> dict[str, Any]:

@@ -37,8 +37,8 @@ last that is measured: 3 % from one to the next with 3,000 people."""
 SCORES = np.linspace(-2.0, 1.0, 30_001)
 """Scores are counted in bins 0.0001 wide; normalised ones may fall below -1."""
 
-SAME = 1.0 - 1e-4
-FEWEST_LEVELS = 10
+NEXT_TO_CEILING, FEWEST_LEVELS = 1e-4, 10
+"""Nearer to the ceiling, or with fewer levels measured, people do not differ."""
 
 MINIMUM_PEOPLE = 20
 """With fewer people there are no tails to speak of; 100 are the least that give a usable threshold."""
@@ -140,11 +140,15 @@ class OpenSetRates:
         thresholds: float64 (t,), ascending, with at least MEASURED_PAIRS pairs of people above the last.
         counts: look-alikes int32 (searches, t), of several draws of faces of the same people, one below the other.
         others: people each search was compared with, that is all but the searched one.
+        ceiling: the score of a face and itself.
     """
 
     thresholds: NDArray[np.float64]
     counts: NDArray[np.int32]
     others: int
+    ceiling: float = 1.0
+    limit: int | None = None
+    """Galleries up to this size are counted, larger ones follow; by default as large as the pool allows."""
 
     @classmethod
     def of_pool(cls, pool: Pool, draws: int, seed: int) -> Self:
@@ -162,15 +166,15 @@ class OpenSetRates:
             raise ConfigError(f"thresholds need {MINIMUM_PEOPLE} labelled people, got {pool.size}; label more people")
         generator = np.random.default_rng(seed)
         pairings = [pool.strangers(generator) for _ in range(draws)]
-        thresholds = levels_of(pairings[0])
+        thresholds, ceiling = levels_of(pairings[0]), pairings[0].ceiling
         every = cls(thresholds, np.concatenate([look_alike_counts(p, thresholds) for p in pairings]), pool.size - 1)
         enough = int((every.pairs >= MEASURED_PAIRS).sum())
-        if enough < FEWEST_LEVELS or thresholds[enough - 1] >= SAME:
+        if enough < FEWEST_LEVELS or thresholds[enough - 1] >= ceiling - NEXT_TO_CEILING:
             raise ConfigError(
                 f"thresholds need people who differ, got {MEASURED_PAIRS} pairs or more with a similarity of 1; "
                 "check the labels"
             )
-        return cls(thresholds[:enough], every.counts[:, :enough], pool.size - 1)
+        return cls(thresholds[:enough], every.counts[:, :enough], pool.size - 1, ceiling)
 
     @cached_property
     def pairs(self) -> NDArray[np.float64]:
@@ -180,14 +184,19 @@ class OpenSetRates:
 
     @cached_property
     def tail_exponent(self) -> float:
-        return tail_exponent(self.thresholds, self.pairs)
+        return tail_exponent(self.thresholds, self.pairs, self.ceiling)
+
+    @property
+    def largest(self) -> int:
+        """People in the largest gallery that is counted."""
+        return min(self.others, self.limit or self.others)
 
     @cached_property
     def growth(self) -> NDArray[np.float64]:
         """The exponent `a` at each threshold, float64 (t,) in [0.5, 1]; held where few people have look-alikes."""
-        quarter = max(self.others // 4, 1)
-        whole, part = self._measured_hazards(self.others), self._measured_hazards(quarter)
-        exponents = np.log(whole / part) / math.log(self.others / quarter)
+        quarter = max(self.largest // 4, 1)
+        whole, part = self._measured_hazards(self.largest), self._measured_hazards(quarter)
+        exponents = np.log(whole / part) / math.log(self.largest / quarter)
         # Fewer than five people tell nothing of growth.
         held = np.flatnonzero(whole * (self.others + 1) >= 5)[-1]
         exponents[held:] = exponents[held]
@@ -195,10 +204,10 @@ class OpenSetRates:
 
     def hazards(self, gallery_size: int) -> NDArray[np.float64]:
         """Return -log(1 - FPIR) at each threshold, float64 (t,), rising with the size, falling with the threshold."""
-        if gallery_size <= self.others:
+        if gallery_size <= self.largest:
             return self._measured_hazards(gallery_size)
-        whole = self._measured_hazards(self.others)
-        return np.maximum(whole, np.minimum.accumulate(whole * (gallery_size / self.others) ** self.growth))
+        whole = self._measured_hazards(self.largest)
+        return np.maximum(whole, np.minimum.accumulate(whole * (gallery_size / self.largest) ** self.growth))
 
     def rates(self, gallery_size: int) -> NDArray[np.float64]:
         """Return FPIR at each of `thresholds`, float64 (t,)."""
@@ -216,9 +225,9 @@ class OpenSetRates:
         if asked >= hazards[-1]:
             threshold = float(np.interp(-math.log(asked), -np.log(hazards), self.thresholds))
             pairs = float(np.interp(threshold, self.thresholds, self.pairs))
-            return OperatingPoint(threshold, math.floor(pairs), extrapolated=gallery_size > self.others)
+            return OperatingPoint(threshold, math.floor(pairs), extrapolated=gallery_size > self.largest)
         beyond = asked / float(hazards[-1])
-        threshold = tail_threshold(float(self.thresholds[-1]), beyond, self.tail_exponent)
+        threshold = tail_threshold(float(self.thresholds[-1]), beyond, self.tail_exponent, self.ceiling)
         return OperatingPoint(threshold, math.floor(self.pairs[-1] * beyond), extrapolated=True)
 
     def _measured_hazards(self, gallery_size: int) -> NDArray[np.float64]:
@@ -227,8 +236,8 @@ class OpenSetRates:
         return -np.log1p(-np.minimum(rates, 1.0 - 1e-12))
 
 
-def tail_exponent(thresholds: NDArray[np.float64], pairs: NDArray[np.float64]) -> float:
-    """Return the power of (1 - threshold) by which pairs fall between TAIL_PAIRS and the last threshold.
+def tail_exponent(thresholds: NDArray[np.float64], pairs: NDArray[np.float64], ceiling: float = 1.0) -> float:
+    """Return the power of (ceiling - threshold) by which pairs fall between TAIL_PAIRS and the last threshold.
 
     From two points of the counts, not from the mean excess over the first: pairs that are one person under two names
     stand far out, and a few of them would make the tail much heavier.
@@ -236,7 +245,8 @@ def tail_exponent(thresholds: NDArray[np.float64], pairs: NDArray[np.float64]) -
     Args:
         thresholds: float64 (t,), ascending.
         pairs: pairs of people at or above each, float64 (t,), positive.
+        ceiling: the score of a face and itself.
     """
     start = min(int((pairs > TAIL_PAIRS).sum()), len(pairs) - 2)
     fall = math.log(pairs[start] / pairs[-1])
-    return fall / math.log((1.0 - thresholds[start]) / (1.0 - thresholds[-1]))
+    return fall / math.log((ceiling - thresholds[start]) / (ceiling - thresholds[-1]))

@@ -36,6 +36,14 @@ class Pairing:
     """Whether the probes' people are not enrolled: their own reference is then left out, and so is their own member of
     the cohort; probe i is the person of reference i."""
 
+    @property
+    def ceiling(self) -> float:
+        """The score of a face and itself; of one with usual surroundings, where scores are normalised."""
+        if self.cohort is None:
+            return 1.0
+        means = self.cohort.surroundings(self.references, self.members).means
+        return 1.0 - self.cohort.normalisation.weight * float(np.median(means))
+
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield (first probe, scores float32 (block, r)); the own score of a stranger is -inf."""
         normalised = self._normalised() if self.cohort else None

@@ -69,7 +69,9 @@ class ThresholdGrid:
     """Pairs of people at or above each threshold, counted or, where extrapolated, expected."""
     extrapolated: Sequence[Sequence[bool]]
     tail_exponent: float
-    """Beyond the strictest threshold, error rates fall like (1 - threshold) to this power."""
+    """Beyond the strictest threshold, error rates fall like (ceiling - threshold) to this power."""
+    ceiling: float
+    """The score of a face and itself: 1 for cosines; for normalised scores, that of a face with usual surroundings."""
 
     @classmethod
     def from_json(cls, section: Mapping[str, Any]) -> Self:
@@ -92,7 +94,11 @@ class ThresholdGrid:
         threshold = sum(weight * self.thresholds[row][column] for row, column, weight in cells)
         pairs = min(self.pairs[row][column] for row, column, _ in cells)
         extrapolated = beyond < 1.0 or any(self.extrapolated[row][column] for row, column, _ in cells)
-        return tail_threshold(threshold, beyond, self.tail_exponent), math.floor(pairs * beyond), extrapolated
+        return (
+            tail_threshold(threshold, beyond, self.tail_exponent, self.ceiling),
+            math.floor(pairs * beyond),
+            extrapolated,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,18 +278,20 @@ def load_document(model: ModelId | str) -> Mapping[str, Any]:
     return document
 
 
-def tail_threshold(threshold: float, ratio: float, exponent: float) -> float:
+def tail_threshold(threshold: float, ratio: float, exponent: float, ceiling: float = 1.0) -> float:
     """Return the threshold whose error rate is `ratio` times that of `threshold`, in the tail.
 
-    The tail is exponential in -log(1 - threshold), that is rates fall like (1 - threshold)^exponent: so it is for
-    random vectors of d dimensions, with d / 2. An exponential in the threshold itself would ask for cosines above 1.
+    The tail is exponential in -log(ceiling - threshold), that is rates fall like (ceiling - threshold)^exponent: so it
+    is for cosines of random vectors of d dimensions, with d / 2. An exponential in the threshold itself would ask for
+    cosines above 1.
 
     Args:
-        threshold: cosine similarity, below 1.
+        threshold: score, below the ceiling.
         ratio: above 0, at most 1.
         exponent: positive.
+        ceiling: the score of a face and itself.
     """
-    return 1.0 - (1.0 - threshold) * math.pow(ratio, 1.0 / exponent)
+    return ceiling - (ceiling - threshold) * math.pow(ratio, 1.0 / exponent)
 
 
 def _neighbours(ascending: Sequence[float], value: float) -> list[tuple[int, float]]:
