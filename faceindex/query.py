@@ -1,50 +1,38 @@
-"""Search and verify: a picture -> faces -> candidates -> a decision at the error rate that was asked for.
+"""Search: a picture -> faces -> candidates -> a decision at the error rate that was asked for.
 
 Binds the recogniser, the gallery and the thresholds. `faceindex.open` gives an `OpenCatalog` to notebooks; the command
 line uses the same one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from os import PathLike, fsdecode, fspath
-from os.path import abspath
-from typing import TYPE_CHECKING, Any, Literal, Union
+from os import fsdecode
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import ImageOps
 
 from faceindex.arrays import hex_id
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import live_faces, open_view, rows_of
 from faceindex.clock import Clock
-from faceindex.config import Settings
-from faceindex.errors import CatalogError, ConfigError, FaceIndexError, ItemError, NothingFoundError
+from faceindex.errors import CatalogError, ConfigError, NothingFoundError
 from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table
 from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
-from faceindex.images.crawl import crawl
-from faceindex.images.decode import decode
-from faceindex.images.read import read_photo
 from faceindex.machine import core_count
+from faceindex.pictures import Box, Picture, by_prominence, load_picture, rounded_box
 from faceindex.tables import IMPORTED, from_id_column, require_model
 from faceindex.types import CandidateLists, Image, ModelId, PhotoFaces
 from faceindex.vector_files import VectorFile
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PillowImage
-
-Picture = Union[str, PathLike[str], "NDArray[np.uint8]", "PillowImage"]
 EVERYBODY = Filters()
 SHOWN_NAMES = 3
-
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the upright photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +91,6 @@ class SearchAnswer:
     def to_json(self) -> dict[str, Any]:
         """Return the document that `faceindex search --json` prints."""
         return {"schema": "faceindex.search/1", **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyAnswer:
-    """The answer to a 1:1 comparison: `faceindex.verify/1`."""
-
-    similarity: float | None
-    probability: float | None
-    threshold: float
-    fmr: float | None
-    decision: Literal["same", "different", "no_face"]
-    a: dict[str, Any]
-    b: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the document that `faceindex verify --json` prints."""
-        return {"schema": "faceindex.verify/1", **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -342,7 +313,7 @@ class OpenCatalog:
     def _shown(self, faces: PhotoFaces, index: int) -> dict[str, Any]:
         """Return what a picture tells of one of its faces."""
         return {
-            "box": _box(faces.detections.boxes[index]),
+            "box": rounded_box(faces.detections.boxes[index]),
             "confidence": round(float(faces.detections.confidences[index]), 4),
             "quality": round(float(faces.qualities[index]), 4),
             "low_quality": bool(faces.qualities[index] < self.catalog.settings.min_quality),
@@ -362,7 +333,7 @@ class OpenCatalog:
                 photo=fsdecode(photo["path"]),
                 box=None
                 if photo["path"].startswith(IMPORTED)
-                else _box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
+                else rounded_box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
                 similarity=round(similarity, 6),
                 probability=self._probability(similarity, gallery_size),
                 person=photo["person"],
@@ -385,90 +356,3 @@ def _listed(value: object) -> str:
     if not isinstance(value, frozenset):
         return str(value)
     return " or ".join(sorted(value)) if len(value) <= SHOWN_NAMES else f"of {len(value):,}"
-
-
-def by_prominence(boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.int64]:
-    """Return the order of faces in which the one a picture is about comes first: large and in the middle.
-
-    Area less twice the squared distance of the centre from the middle of the picture, a usual rule for portraits
-    (facenet-pytorch calls it `center_weighted_size`).
-    """
-    sides = boxes[:, 2:] - boxes[:, :2]
-    off_centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([width, height]) / 2
-    return np.argsort(-(sides.prod(axis=1) - 2 * (off_centre**2).sum(axis=1)), kind="stable")
-
-
-def load_picture(picture: Picture, settings: Settings) -> tuple[Image, str]:
-    """Return a decoded picture and the name it goes by in answers.
-
-    Raises:
-        FaceIndexError: the picture cannot be read; the message says why.
-        ConfigError: there is no such file.
-    """
-    if isinstance(picture, np.ndarray):
-        return Image(b"", b"", np.ascontiguousarray(picture), "array"), "(array)"
-    if isinstance(picture, (str, PathLike)):
-        return open_upright(fspath(picture), settings.max_megapixels), fspath(picture)
-    upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    return Image(b"", b"", upright, "picture"), str(getattr(picture, "filename", "") or "(picture)")
-
-
-def open_upright(path: str, max_megapixels: int = 120) -> Image:
-    """Return the decoded photo at a path or URL; raises `FaceIndexError` when it cannot be read."""
-    try:
-        ref = next(crawl(path), None)
-        if ref is None or fsdecode(ref.path) not in (path, abspath(path)):  # noqa: PTH100 - a Path cannot hold every name
-            raise FaceIndexError(f"{path} is a folder; give a picture")
-        return decode(read_photo(ref), ref.path, max_megapixels)
-    except ItemError as error:
-        raise FaceIndexError(f"{path}: {error.state}: {error.detail}") from error
-
-
-def verify(
-    a: Picture, b: Picture, recogniser: Recogniser, settings: Settings, *, fmr: float, threshold: float | None
-) -> VerifyAnswer:
-    """Compare the people of two pictures, 1:1.
-
-    Of pictures with several faces the most alike pair is compared. Choosing the best of n pairs gives a false match n
-    chances, so the threshold is then taken at `fmr / n` (Bonferroni's bound), which errs to the strict side.
-
-    Args:
-        a: a path, PIL image or RGB pixels.
-        b: likewise.
-        recogniser: the networks.
-        settings: of the catalog or the defaults.
-        fmr: how often two different people may be called the same, 1e-4 means one in ten thousand.
-        threshold: a cosine similarity to decide by, instead of an error rate.
-    """
-    images = [load_picture(picture, settings) for picture in (a, b)]
-    left, right = recogniser.faces([image for image, _ in images])
-    sides = [
-        {"image": name, "width": image.width, "height": image.height, "faces": len(found.detections)}
-        for (image, name), found in zip(images, (left, right), strict=True)
-    ]
-    pairs = len(left.vectors) * len(right.vectors)
-    table = load_table(recogniser.embedder.model) if threshold is None else None
-    limit = table.verification_threshold(fmr / max(1, pairs)).value if table else float(threshold or 0.0)
-    if not pairs:
-        return VerifyAnswer(None, None, round(limit, 6), fmr if table else None, "no_face", *sides)
-    scores = left.vectors @ right.vectors.T
-    i, j = np.unravel_index(int(np.argmax(scores)), scores.shape)
-    similarity = float(scores[i, j])
-    for side, found, index in zip(sides, (left, right), (i, j), strict=True):
-        side["box"] = _box(found.detections.boxes[index])
-        side["confidence"] = round(float(found.detections.confidences[index]), 4)
-        side["quality"] = round(float(found.qualities[index]), 4)
-    return VerifyAnswer(
-        similarity=round(similarity, 6),
-        probability=round(table.probability_same(similarity), 4) if table else None,
-        threshold=round(limit, 6),
-        fmr=fmr if table else None,
-        decision="same" if similarity >= limit else "different",
-        a=sides[0],
-        b=sides[1],
-    )
-
-
-def _box(edges: "Sequence[float] | NDArray[np.float32]") -> Box:
-    x0, y0, x1, y1 = (round(float(edge), 1) for edge in edges)
-    return x0, y0, x1, y1

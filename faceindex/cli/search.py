@@ -221,7 +221,7 @@ def _seen(face: "FaceAnswer") -> str:
 
 
 def _write_sheet(answers: "list[SearchAnswer]", sheet: str) -> None:
-    from faceindex.query import open_upright
+    from faceindex.pictures import open_upright
     from faceindex.sheet import write_sheet
 
     write_sheet([answer.to_json() for answer in answers], sheet, open_upright)

@@ -41,7 +41,7 @@ def verify(
     """
     from faceindex.config import Settings
     from faceindex.faces.recogniser import Recogniser
-    from faceindex.query import verify as compare
+    from faceindex.verification import verify as compare
 
     settings = Settings(embedder=model, weights=weights)
     recogniser = Recogniser.load(settings, device, weights or None)
