@@ -162,30 +162,6 @@ def test_ids_and_boxes_of_an_answer_are_those_of_the_faces_table(archive: Path, 
         assert np.allclose([row["x0"], row["y0"], row["x1"], row["y1"]], candidate.box, atol=0.051)
 
 
-def test_verify_tells_the_same_person_from_another(archive: Path) -> None:
-    same = run("verify", archive / "00.jpg", archive / "02.jpg", "--json")
-    different = run("verify", archive / "00.jpg", archive / "01.jpg", "--json")
-    faceless = run("verify", archive / "00.jpg", archive / "scene.png", "--json")
-
-    for result in (same, different, faceless):
-        jsonschema.validate(json.loads(result.stdout), schema("verify"))
-    assert [json.loads(result.stdout)["decision"] for result in (same, different, faceless)] == [
-        "same",
-        "different",
-        "no_face",
-    ]
-    assert [result.exit_code for result in (same, different, faceless)] == [0, 0, 4]
-
-
-def test_verify_asks_more_of_the_best_of_several_pairs(archive: Path, group: Path) -> None:
-    one = json.loads(run("verify", archive / "00.jpg", archive / "02.jpg", "--json").stdout)
-    several = json.loads(run("verify", archive / "00.jpg", group, "--json").stdout)
-
-    assert several["b"]["faces"] == 2
-    assert several["b"]["box"][0] < 310, "the astronaut stands on the left"
-    assert several["threshold"] > one["threshold"]
-
-
 def test_status_adds_up_and_follows_its_schema(archive: Path, catalog: Path) -> None:
     document = json.loads(run("status", "-c", catalog, "--json").stdout)
 
