@@ -21,7 +21,7 @@ from faceindex.evaluation.protocols import fold_accuracies, read_pairs
 from faceindex.faces import openvino_network
 from faceindex.faces.recogniser import Recogniser, chips_of
 from faceindex.images.decode import decode
-from faceindex.query import by_prominence
+from faceindex.pictures import by_prominence
 from faceindex.types import Image, PhotoFaces
 
 FALSE_ACCEPT_RATE = 1e-3

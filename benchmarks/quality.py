@@ -23,7 +23,7 @@ from report import machine, publish
 
 from faceindex.config import Settings
 from faceindex.faces.recogniser import Recogniser
-from faceindex.query import by_prominence
+from faceindex.pictures import by_prominence
 from faceindex.types import Image
 
 FMR = 1e-3

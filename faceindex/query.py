@@ -1,153 +1,41 @@
-"""Search and verify: a picture -> faces -> candidates -> a decision at the error rate that was asked for.
+"""Search: a picture -> faces -> candidates -> a decision at the error rate that was asked for.
 
 Binds the recogniser, the gallery and the thresholds. `faceindex.open` gives an `OpenCatalog` to notebooks; the command
 line uses the same one.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from os import PathLike, fsdecode, fspath
-from os.path import abspath
-from typing import TYPE_CHECKING, Any, Literal, Union
+from os import fsdecode
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import ImageOps
 
-from faceindex.arrays import ID_BYTES, hex_id
+from faceindex.answers import FaceAnswer, PersonCandidate, SearchAnswer, candidate
+from faceindex.arrays import ID_BYTES
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import live_faces, open_view, rows_of
 from faceindex.clock import Clock
-from faceindex.config import Settings
 from faceindex.decisions.calibration import Calibration
 from faceindex.decisions.decide import Decisions, candidates_wanted, decide
-from faceindex.errors import CatalogError, ConfigError, FaceIndexError, ItemError, NothingFoundError
-from faceindex.evaluation.thresholds import Threshold, load_table
+from faceindex.errors import CatalogError, ConfigError, NothingFoundError
+from faceindex.evaluation.thresholds import Threshold
 from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
-from faceindex.images.crawl import crawl
-from faceindex.images.decode import decode
-from faceindex.images.read import read_photo
 from faceindex.machine import core_count
-from faceindex.tables import IMPORTED, from_id_column, require_model
-from faceindex.types import CandidateLists, Image, ModelId, PhotoFaces
+from faceindex.pictures import Picture, by_prominence, load_picture, rounded_box
+from faceindex.tables import from_id_column, require_model
+from faceindex.types import CandidateLists, Image, PhotoFaces
 from faceindex.vector_files import VectorFile
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PillowImage
-
-Picture = Union[str, PathLike[str], "NDArray[np.uint8]", "PillowImage"]
 EVERYBODY = Filters()
 SHOWN_NAMES = 3
-
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the upright photo."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One face of the archive that a probe was compared with."""
-
-    rank: int
-    face_id: str
-    photo: str
-    box: Box | None
-    """None for an imported embedding."""
-    similarity: float
-    """Cosine similarity, -1 to 1."""
-    probability: float | None
-    """Calibrated probability that this is the same person, at even odds that the person is in the gallery."""
-    person: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PersonCandidate:
-    """A person of the archive that a probe was compared with."""
-
-    rank: int
-    person: str
-    faces: int
-    """How many of the person's faces there are in the catalog."""
-    similarity: float
-    """Cosine similarity to the mean of them."""
-    probability: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FaceAnswer:
-    """What a search says of one face of the query picture."""
-
-    face: int
-    box: Box | None
-    """None for an embedding from elsewhere, like confidence and quality."""
-    confidence: float | None
-    quality: float | None
-    decision: Literal["identified", "not_recognised"]
-    threshold: float
-    """The cosine similarity that the first candidate needs: higher for faces with many look-alikes. Of a person with
-    several faces, the similarity in `people`."""
-    fpir: float | None
-    """False positive identification rate asked for; None with a threshold of the user's own."""
-    threshold_source: Literal["labels", "archive", "model", "user"]
-    extrapolated: bool
-    """Whether the rate was not measured at this gallery size, but follows from the trend of those that were."""
-    candidates: list[Candidate] = field(default_factory=list)
-    person: str | None = None
-    people: list[PersonCandidate] = field(default_factory=list)
-    """The people among the candidates who have names, each once."""
-    margin: float | None = None
-    """By how much the score of the best person exceeds that of the next; None unless both are known."""
-    trials: int | None = None
-    """Searches of a stranger, one a person, that the rate was measured with."""
-    pairs: int | None = None
-    """Pairs of people among them who resemble each other enough."""
-    interval: tuple[float, float] | None = None
-    """The rate to be expected, in four of five cases."""
-    low_quality: bool = False
-    """Whether the quality is below the catalog's `min_quality`: that nobody is found then says little."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
-    """The answer to one query picture: `faceindex.search/1`."""
-
-    catalog: str
-    generation: int
-    model: ModelId
-    gallery_size: int
-    query: dict[str, Any]
-    faces: list[FaceAnswer]
-
-    @property
-    def identified(self) -> bool:
-        """Whether any face of the picture was identified."""
-        return any(face.decision == "identified" for face in self.faces)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the document that `faceindex search --json` prints."""
-        return {"schema": "faceindex.search/1", **asdict(self)}
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyAnswer:
-    """The answer to a 1:1 comparison: `faceindex.verify/1`."""
-
-    similarity: float | None
-    probability: float | None
-    threshold: float
-    fmr: float | None
-    decision: Literal["same", "different", "no_face"]
-    a: dict[str, Any]
-    b: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the document that `faceindex verify --json` prints."""
-        return {"schema": "faceindex.verify/1", **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -385,7 +273,7 @@ class OpenCatalog:
         count = int(found.counts[index])
         probabilities = [None if np.isnan(p) else round(p, 4) for p in decided.probabilities[index].tolist()]
         candidates = [
-            _candidate(rank, faces[face_id.tobytes()], similarity, probability)
+            candidate(rank, faces[face_id.tobytes()], similarity, probability)
             for rank, (face_id, similarity, probability) in enumerate(
                 zip(found.face_ids[index, :count], found.similarities[index].tolist(), probabilities, strict=False), 1
             )
@@ -433,7 +321,7 @@ class OpenCatalog:
     def _shown(self, faces: PhotoFaces, index: int) -> dict[str, Any]:
         """Return what a picture tells of one of its faces."""
         return {
-            "box": _box(faces.detections.boxes[index]),
+            "box": rounded_box(faces.detections.boxes[index]),
             "confidence": round(float(faces.detections.confidences[index]), 4),
             "quality": round(float(faces.qualities[index]), 4),
             "low_quality": bool(faces.qualities[index] < self.catalog.settings.min_quality),
@@ -445,112 +333,8 @@ class OpenCatalog:
         return [fsdecode(path) for path in paths]
 
 
-def _candidate(rank: int, face: dict[str, Any], similarity: float, probability: float | None) -> Candidate:
-    imported = face["path"].startswith(IMPORTED)
-    return Candidate(
-        rank=rank,
-        face_id=hex_id(face["face_id"]),
-        photo=fsdecode(face["path"]),
-        box=None if imported else _box([face[edge] for edge in ("x0", "y0", "x1", "y1")]),
-        similarity=round(similarity, 6),
-        probability=probability,
-        person=face["person"],
-    )
-
-
 def _listed(value: object) -> str:
     """Return what a filter asks for as text, sets by their size if they are large."""
     if not isinstance(value, frozenset):
         return str(value)
     return " or ".join(sorted(value)) if len(value) <= SHOWN_NAMES else f"of {len(value):,}"
-
-
-def by_prominence(boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.int64]:
-    """Return the order of faces in which the one a picture is about comes first: large and in the middle.
-
-    Area less twice the squared distance of the centre from the middle of the picture, a usual rule for portraits
-    (facenet-pytorch calls it `center_weighted_size`).
-    """
-    sides = boxes[:, 2:] - boxes[:, :2]
-    off_centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([width, height]) / 2
-    return np.argsort(-(sides.prod(axis=1) - 2 * (off_centre**2).sum(axis=1)), kind="stable")
-
-
-def load_picture(picture: Picture, settings: Settings) -> tuple[Image, str]:
-    """Return a decoded picture and the name it goes by in answers.
-
-    Raises:
-        FaceIndexError: the picture cannot be read; the message says why.
-        ConfigError: there is no such file.
-    """
-    if isinstance(picture, np.ndarray):
-        return Image(b"", b"", np.ascontiguousarray(picture), "array"), "(array)"
-    if isinstance(picture, (str, PathLike)):
-        return open_upright(fspath(picture), settings.max_megapixels), fspath(picture)
-    upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    return Image(b"", b"", upright, "picture"), str(getattr(picture, "filename", "") or "(picture)")
-
-
-def open_upright(path: str, max_megapixels: int = 120) -> Image:
-    """Return the decoded photo at a path or URL; raises `FaceIndexError` when it cannot be read."""
-    try:
-        ref = next(crawl(path), None)
-        if ref is None or fsdecode(ref.path) not in (path, abspath(path)):  # noqa: PTH100 - a Path cannot hold every name
-            raise FaceIndexError(f"{path} is a folder; give a picture")
-        return decode(read_photo(ref), ref.path, max_megapixels)
-    except ItemError as error:
-        raise FaceIndexError(f"{path}: {error.state}: {error.detail}") from error
-
-
-def verify(
-    a: Picture, b: Picture, recogniser: Recogniser, settings: Settings, *, fmr: float, threshold: float | None
-) -> VerifyAnswer:
-    """Compare the people of two pictures, 1:1.
-
-    Of pictures with several faces the most alike pair is compared. Choosing the best of n pairs gives a false match n
-    chances, so the threshold is then taken at `fmr / n` (Bonferroni's bound), which errs to the strict side.
-
-    Args:
-        a: a path, PIL image or RGB pixels.
-        b: likewise.
-        recogniser: the networks.
-        settings: of the catalog or the defaults.
-        fmr: how often two different people may be called the same, 1e-4 means one in ten thousand.
-        threshold: a cosine similarity to decide by, instead of an error rate.
-    """
-    images = [load_picture(picture, settings) for picture in (a, b)]
-    left, right = recogniser.faces([image for image, _ in images])
-    sides = [
-        {"image": name, "width": image.width, "height": image.height, "faces": len(found.detections)}
-        for (image, name), found in zip(images, (left, right), strict=True)
-    ]
-    pairs = len(left.vectors) * len(right.vectors)
-    table = load_table(recogniser.embedder.model) if threshold is None else None
-    limit = table.verification_threshold(fmr / max(1, pairs)).value if table else float(threshold or 0.0)
-    if not pairs:
-        return VerifyAnswer(None, None, round(limit, 6), fmr if table else None, "no_face", *sides)
-    scores = left.vectors @ right.vectors.T
-    i, j = np.unravel_index(int(np.argmax(scores)), scores.shape)
-    similarity = float(scores[i, j])
-    for side, found, index in zip(sides, (left, right), (i, j), strict=True):
-        side["box"] = _box(found.detections.boxes[index])
-        side["confidence"] = round(float(found.detections.confidences[index]), 4)
-        side["quality"] = round(float(found.qualities[index]), 4)
-    return VerifyAnswer(
-        similarity=round(similarity, 6),
-        probability=_rounded(table.probability_same(similarity)) if table else None,
-        threshold=round(limit, 6),
-        fmr=fmr if table else None,
-        decision="same" if similarity >= limit else "different",
-        a=sides[0],
-        b=sides[1],
-    )
-
-
-def _rounded(probability: float | None) -> float | None:
-    return None if probability is None else round(probability, 4)
-
-
-def _box(edges: "Sequence[float] | NDArray[np.float32]") -> Box:
-    x0, y0, x1, y1 = (round(float(edge), 1) for edge in edges)
-    return x0, y0, x1, y1

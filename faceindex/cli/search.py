@@ -22,8 +22,8 @@ from faceindex.wording import percent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from faceindex.answers import FaceAnswer, SearchAnswer
     from faceindex.gallery.filters import Filters
-    from faceindex.query import FaceAnswer, SearchAnswer
     from faceindex.vector_files import VectorFile
 
 
@@ -221,7 +221,7 @@ def _seen(face: "FaceAnswer") -> str:
 
 
 def _write_sheet(answers: "list[SearchAnswer]", sheet: str) -> None:
-    from faceindex.query import open_upright
+    from faceindex.pictures import open_upright
     from faceindex.sheet import write_sheet
 
     write_sheet([answer.to_json() for answer in answers], sheet, open_upright)

@@ -1,9 +1,14 @@
 """`faceindex verify`."""
 
+from typing import TYPE_CHECKING
+
 import rich_click as click
 
 from faceindex.cli.options import console, device_option, json_option, print_json, printable
 from faceindex.wording import percent
+
+if TYPE_CHECKING:
+    from faceindex.verification import VerifyAnswer
 
 
 @click.command()
@@ -14,7 +19,7 @@ from faceindex.wording import percent
     default=1e-4,
     show_default=True,
     metavar="RATE",
-    help="How often two different people may be called the same.",
+    help="How often two pictures of different people may be called the same.",
 )
 @click.option("--threshold", type=float, metavar="S", help="Decide by this cosine similarity instead of an error rate.")
 @click.option("--model", default="dlib-resnet29", show_default=True, help="Embedder; see `faceindex models list`.")
@@ -35,32 +40,56 @@ def verify(
 ) -> None:
     """Tell whether two pictures show the same person.
 
-    Of pictures with several faces the most alike pair is compared, at a correspondingly stricter threshold.
+    Of pictures with several faces the most alike pair decides. It is chosen among many, so it has to meet a threshold
+    that is stricter by as much: that of the error rate over the number of pairs.
 
     Exit code 0: answered, same or different. 4: a picture has no face.
     """
     from faceindex.config import Settings
     from faceindex.faces.recogniser import Recogniser
-    from faceindex.query import verify as compare
+    from faceindex.verification import verify as compare
 
     settings = Settings(embedder=model, weights=weights)
     recogniser = Recogniser.load(settings, device, weights or None)
     answer = compare(a, b, recogniser, settings, fmr=fmr, threshold=threshold)
     if as_json:
         print_json(answer.to_json())
-    elif answer.similarity is None:
-        faceless = [side["image"] for side in (answer.a, answer.b) if not side["faces"]]
-        console().print("[yellow]no face found[/] in " + " and ".join(printable(name) for name in faceless))
     else:
-        mark = {"same": "[green]same person[/]", "different": "[yellow]different people[/]"}[answer.decision]
-        odds = "" if answer.probability is None else f", probability {percent(answer.probability)} at even odds"
-        rule = "yours" if answer.fmr is None else f"fmr {answer.fmr:g}"
-        out = console()
-        out.print(f"{mark}: similarity {answer.similarity:.4f}{odds}; threshold {answer.threshold:.4f} ({rule})")
-        for side in (answer.a, answer.b):
-            if side["faces"] > 1:
-                x0, y0, x1, y1 = (round(edge) for edge in side["box"])
-                name = printable(side["image"])
-                out.print(f"compared the face at ({x0}, {y0})-({x1}, {y1}) of {side['faces']} faces in {name}")
+        _show(answer)
     if answer.decision == "no_face":
         ctx.exit(4)
+
+
+def _show(answer: "VerifyAnswer") -> None:
+    out, sides = console(), (answer.a, answer.b)
+    if answer.similarity is None:
+        faceless = [printable(side.image) for side in sides if not side.faces]
+        out.print("[yellow]no face found[/] in " + " and ".join(faceless))
+        return
+    mark = {"same": "[green]same person[/]", "different": "[yellow]different people[/]"}[answer.decision]
+    odds = "" if answer.probability is None else f", probability {percent(answer.probability)} at even odds"
+    ratio = answer.log_likelihood_ratio
+    odds += "" if ratio is None else f", log-likelihood ratio {ratio:+.1f}"
+    out.print(f"{mark}: similarity {answer.similarity:.4f}{odds}")
+    out.print(f"threshold {answer.threshold:.4f}: {_rule(answer)}")
+    for side in sides:
+        x0, y0, x1, y1 = (round(edge) for edge in side.box or ())
+        place = f"face {side.face} (of {side.faces})" if side.faces > 1 else "one face"
+        out.print(
+            f"{printable(side.image)}: {place} at ({x0}, {y0})-({x1}, {y1}), confidence {side.confidence:.3f}, "
+            f"quality {side.quality:.2f}"
+        )
+    for note in answer.notes:
+        out.print(f"[yellow]{printable(note)}[/]")
+
+
+def _rule(answer: "VerifyAnswer") -> str:
+    """Return where the threshold comes from, in words."""
+    best = f"the best of {answer.comparisons:,} pairs of faces" if answer.comparisons > 1 else ""
+    if answer.fmr is None:
+        return "yours" + (f", met by {best}" if best else "")
+    rate = f"fmr {answer.fmr:g}"
+    if best:
+        rate += f", so {answer.fmr_per_comparison:.2g} for {best}"
+    source = "model table" if answer.threshold_source == "model" else answer.threshold_source
+    return f"{rate} ({source}{', extrapolated' if answer.extrapolated else ''})"

@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageFilter
 
 import faceindex
+from faceindex.answers import FaceAnswer
 from faceindex.cli.main import cli
 from faceindex.errors import ConfigError, FaceIndexError
 from faceindex.gallery.filters import Filters
 from faceindex.pipeline.run import IndexOptions, index_photos
-from faceindex.query import FaceAnswer
 from faceindex.tables import from_float16_column
 from tests.support.archives import ROOT, make_archive, portrait
 
@@ -160,30 +160,6 @@ def test_ids_and_boxes_of_an_answer_are_those_of_the_faces_table(archive: Path, 
         row = rows[candidate.face_id]
         assert row["photo"] == candidate.photo
         assert np.allclose([row["x0"], row["y0"], row["x1"], row["y1"]], candidate.box, atol=0.051)
-
-
-def test_verify_tells_the_same_person_from_another(archive: Path) -> None:
-    same = run("verify", archive / "00.jpg", archive / "02.jpg", "--json")
-    different = run("verify", archive / "00.jpg", archive / "01.jpg", "--json")
-    faceless = run("verify", archive / "00.jpg", archive / "scene.png", "--json")
-
-    for result in (same, different, faceless):
-        jsonschema.validate(json.loads(result.stdout), schema("verify"))
-    assert [json.loads(result.stdout)["decision"] for result in (same, different, faceless)] == [
-        "same",
-        "different",
-        "no_face",
-    ]
-    assert [result.exit_code for result in (same, different, faceless)] == [0, 0, 4]
-
-
-def test_verify_asks_more_of_the_best_of_several_pairs(archive: Path, group: Path) -> None:
-    one = json.loads(run("verify", archive / "00.jpg", archive / "02.jpg", "--json").stdout)
-    several = json.loads(run("verify", archive / "00.jpg", group, "--json").stdout)
-
-    assert several["b"]["faces"] == 2
-    assert several["b"]["box"][0] < 310, "the astronaut stands on the left"
-    assert several["threshold"] > one["threshold"]
 
 
 def test_status_adds_up_and_follows_its_schema(archive: Path, catalog: Path) -> None:
