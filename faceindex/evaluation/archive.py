@@ -32,7 +32,7 @@ RESAMPLES = 200
 
 STRICT_ERRORS = 1.0
 """Standard errors that thresholds are set above the fit: without them every other album would realise more than was
-asked for, with them one in five."""
+asked for, with them one in four."""
 
 ALARM_SPREADS = 0.15
 ALARM_ERRORS = 2.0

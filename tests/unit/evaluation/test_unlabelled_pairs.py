@@ -6,7 +6,6 @@ from faceindex.evaluation.unlabelled_pairs import (
     GROUP_FACES,
     MOST_PHOTOS,
     PHOTO_FACES,
-    STABLE_FACES,
     distinct_pairs,
     in_photo_pairs,
     presumed_people,
@@ -186,15 +185,14 @@ def test_a_face_that_is_no_number_is_a_person_of_its_own():
     assert people[0] == people[2] != 1
 
 
-@pytest.mark.parametrize(("faces", "in_photos"), [(STABLE_FACES, True), (STABLE_FACES - 5, False)])
-def test_pairs_come_from_photos_where_they_are_many_and_else_from_everywhere(faces, in_photos):
-    vectors, _ = synthetic_people([1] * faces, seed=11)
-    pairs = unlabelled_pairs(np.arange(faces) // 5, boxes_in_a_row(np.arange(faces)), vectors, 2.0)
-    assert pairs.in_photos == in_photos
+def test_pairs_come_from_the_whole_archive_where_it_has_people_enough():
+    vectors, _ = synthetic_people([1] * 1200, seed=11)
+    pairs = unlabelled_pairs(np.arange(1200) // 5, boxes_in_a_row(np.arange(1200)), vectors, 2.0)
     assert pairs.enough
+    assert not pairs.in_photos
 
 
-def test_a_few_people_again_and_again_leave_the_pairs_within_photos():
+def test_pairs_within_photos_serve_where_a_few_people_are_seen_again_and_again():
     people, _ = synthetic_people([1] * 180, seed=12)
     generator = np.random.default_rng(0)
     photos = np.repeat(np.arange(700), 2)
@@ -202,3 +200,8 @@ def test_a_few_people_again_and_again_leave_the_pairs_within_photos():
     pairs = unlabelled_pairs(photos, boxes_in_a_row(photos), vectors, 0.9999)
     assert pairs.in_photos
     assert pairs.enough
+
+
+def test_too_few_of_both_are_too_few():
+    vectors, _ = synthetic_people([1] * 100, seed=13)
+    assert not unlabelled_pairs(np.arange(100) // 5, boxes_in_a_row(np.arange(100)), vectors, 2.0).enough
