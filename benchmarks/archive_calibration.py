@@ -1,7 +1,7 @@
 r"""Do thresholds fitted to an archive without labels realise the error rates asked for? Albums made from LFW.
 
     faceindex index lfw-dev -c CAT
-    python benchmarks/archive_calibration.py --catalog CAT
+    python benchmarks/archive_calibration.py --catalog CAT --photos CAT...
 
 Each split of the people: a third make a model's table, a third the album and the galleries, a third are strangers.
 Albums have group pictures of 2 to 8 people, bursts, double detections, and pairs of one person as mirrors and collages
@@ -10,25 +10,35 @@ that both agree.
 """
 
 import argparse
-import io
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from albums import (
+    BURSTS,
+    DOUBLES,
+    SAME_PERSON,
+    Album,
+    Rows,
+    Vectors,
+    burst_copy,
+    composed_album,
+    group_picture,
+    portraits,
+)
 from model_table import LABEL_ERRORS
 from numpy.typing import NDArray
-from PIL import Image as Pillow
-from PIL import ImageEnhance
 from report import machine, publish
 
 import faceindex
 from faceindex.arrays import l2_normalize
 from faceindex.config import Settings
 from faceindex.evaluation.archive import (
+    UPPER,
     LocalMap,
     NonmatedScores,
     NotUsable,
@@ -38,46 +48,23 @@ from faceindex.evaluation.archive import (
 )
 from faceindex.evaluation.model_table import make_model_table
 from faceindex.evaluation.scores import one_face_each
-from faceindex.evaluation.thresholds import ModelTable
-from faceindex.evaluation.unlabelled_pairs import UnlabelledPairs, in_photo_pairs, unlabelled_pairs
+from faceindex.evaluation.thresholds import ModelTable, load_table
+from faceindex.evaluation.unlabelled_pairs import UnlabelledPairs, distinct_pairs, in_photo_pairs, unlabelled_pairs
 from faceindex.faces.recogniser import Recogniser
 from faceindex.labelled import LabelledFaces, people_from_folders
+from faceindex.tables import from_float16_column, from_id_column
 from faceindex.types import Image, ModelId
-
-Vectors = NDArray[np.float32]
-Rows = NDArray[np.int64]
 
 SPLITS = 20
 GALLERY_DRAWS = 10
 ASKED = (0.1, 0.03)
 SIZES = (250, 1000)
 ALBUM_FACES = (300, 500, 1000, 5000)
-SAME_PERSON = 0.005
-"""Share of the pairs of an album that are of one person."""
 DIRTIER = (0.02, 0.05)
-BURSTS = 0.2
-"""Share of the pictures that are there three times."""
-BURST_COSINE = 0.998
-"""Of two pictures of a burst: between small crops and changes of exposure, as the pixels below say."""
-DOUBLES = 0.01
-"""Share of the faces that are found twice, in boxes that overlap."""
+FAMILY, FAMILY_OTHERS = 12, 250
+"""People with the most photos, who own two faces in three of an album, and others with the fewest."""
 CLUSTERS = 4
 PICTURES = 300
-TILE = (170, 200)
-"""Width and height of the part of an LFW picture that goes into a group picture."""
-
-
-@dataclass
-class Album:
-    """Faces in photos, as a catalog has them."""
-
-    photos: Rows
-    boxes: NDArray[np.float32]
-    vectors: Vectors
-    subjects: Rows
-
-    def pairs(self, alike: float, seed: int) -> UnlabelledPairs:
-        return unlabelled_pairs(self.photos, self.boxes, self.vectors, alike, seed)
 
 
 @dataclass
@@ -108,56 +95,14 @@ class Splits:
         chosen = self.others if people is None else self.others[people[self.others]]
         return chosen[: len(chosen) // 2], chosen[len(chosen) // 2 :]
 
-    def fit(self, album: Album) -> tuple[LocalMap, UnlabelledPairs]:
-        pairs = album.pairs(alike_threshold(self.table), self.seed)
+    def fit(self, album: Album, pairs: UnlabelledPairs | None = None) -> LocalMap:
+        if pairs is None:
+            alike = alike_threshold(self.table)
+            pairs = unlabelled_pairs(album.photos, album.boxes, album.vectors, alike, self.seed)
         found = fit_local_map(pairs.similarities(album.vectors), pairs, self.nonmated, self.seed)
         if isinstance(found, NotUsable):
             raise SystemExit(found.reason)
-        return found, pairs
-
-
-def composed_album(
-    vectors: Vectors,
-    subjects: Rows,
-    people: Rows,
-    faces: int,
-    generator: np.random.Generator,
-    same_person: float = SAME_PERSON,
-) -> Album:
-    """Return group pictures of 2 to 8 of the people, composed of their embeddings until there are so many faces."""
-    of_person = {person: np.flatnonzero(subjects == person) for person in people}
-    several = [person for person in people if len(of_person[person]) > 1]
-    pictures: list[list[int]] = []
-    while sum(map(len, pictures)) < faces:
-        group = generator.choice(people, generator.integers(2, 9), replace=False)
-        pictures.append([int(generator.choice(of_person[person])) for person in group])
-    pair_count = sum(len(picture) * (len(picture) - 1) // 2 for picture in pictures)
-    twice = generator.permutation(len(pictures))[: round(same_person * pair_count)]
-    for picture in (pictures[number] for number in twice):
-        picture[:2] = map(int, generator.choice(of_person[generator.choice(several)], 2, replace=False))
-    rows, photos, boxes, exact = [], [], [], []
-    number = 0
-    for picture in pictures:
-        for copy in range(3 if generator.random() < BURSTS else 1):
-            for place, row in enumerate(picture):
-                for double in range(2 if generator.random() < DOUBLES else 1):
-                    left = 100 * place + 20 * double
-                    rows.append(row)
-                    photos.append(number)
-                    boxes.append((left, 0, left + 80, 100))
-                    exact.append(not (copy or double))
-            number += 1
-    chosen = np.array(rows)
-    sigma = math.sqrt((1 / BURST_COSINE**2 - 1) / vectors.shape[1])
-    noise = sigma * generator.standard_normal((len(rows), vectors.shape[1])) * ~np.array(exact)[:, None]
-    found = l2_normalize(vectors[chosen] + noise.astype(np.float32))
-    return Album(np.array(photos), np.array(boxes, np.float32), found, subjects[chosen])
-
-
-def portraits(vectors: Vectors, subjects: Rows, people: Rows) -> Album:
-    """Return every photo of the people as an album of one face a photo."""
-    rows = np.flatnonzero(np.isin(subjects, people))
-    return Album(rows, np.zeros((len(rows), 4), np.float32), vectors[rows], subjects[rows])
+        return found
 
 
 def thresholds(split: Splits, fitted: LocalMap, asked: float, size: int) -> dict[str, float]:
@@ -229,42 +174,59 @@ def album_rows(vectors: Vectors, subjects: Rows) -> list[dict[str, Any]]:
         split = Splits(vectors, subjects, seed)
         members, strangers = split.halves()
         searches = {size: realised(split, members, strangers, size) for size in SIZES}
-        albums = {
-            f"{faces:,} faces in groups": composed_album(vectors, subjects, members, faces, split.generator)
-            for faces in ALBUM_FACES
-        }
-        albums |= {
-            f"1,000 faces, {share:.0%} of pairs one person": composed_album(
-                vectors, subjects, members, 1000, split.generator, share
-            )
-            for share in DIRTIER
-        }
-        albums["portraits only"] = portraits(vectors, subjects, members)
-        for name, album in albums.items():
-            fitted, pairs = split.fit(album)
-            same = album.subjects[pairs.first] == album.subjects[pairs.second]
-            facts[name].append((len(pairs), 100 * same.mean(), pairs.in_photos))
-            for size in SIZES:
-                for asked in ASKED:
-                    for method, threshold in thresholds(split, fitted, asked, size).items():
-                        ratios[name, size, asked, method].append(searches[size].fpir(threshold) / asked)
-                        missed[name, size, asked, method].append(searches[size].fnir(threshold))
-    return [
-        {
-            "album": name,
-            "pairs": round(np.mean([pairs for pairs, *_ in facts[name]])),
-            "in photos": f"{sum(in_photos for *_, in_photos in facts[name])}/{SPLITS}",
-            "of one person %": float(np.mean([share for _, share, _ in facts[name]])),
-            "N": size,
-            "asked": asked,
-            **{method: spread_of(ratios[name, size, asked, method]) for method in METHODS},
-            **{f"within x3, {one}": f"{within(ratios[name, size, asked, one])}/{SPLITS}" for one in CHOICES},
-            **{f"FNIR, {one}": float(np.mean(missed[name, size, asked, one])) for one in ("table", *CHOICES)},
-        }
-        for name in facts
-        for size in SIZES
-        for asked in ASKED
-    ]
+        for name, album in albums(split, members).items():
+            for where, pairs in album.pairs(alike_threshold(split.table), seed).items():
+                fitted = split.fit(album, pairs)
+                same = album.subjects[pairs.first] == album.subjects[pairs.second]
+                facts[name, where].append((len(pairs), 100 * same.mean()))
+                for size in SIZES:
+                    for asked in ASKED:
+                        for method, threshold in thresholds(split, fitted, asked, size).items():
+                            ratios[name, where, size, asked, method].append(searches[size].fpir(threshold) / asked)
+                            missed[name, where, size, asked, method].append(searches[size].fnir(threshold))
+    rows = []
+    for name, where in facts:
+        counts, shares = zip(*facts[name, where], strict=True)
+        for size in SIZES:
+            for asked in ASKED:
+                found = {method: ratios[name, where, size, asked, method] for method in METHODS}
+                rates = {method: missed[name, where, size, asked, method] for method in METHODS}
+                rows.append(
+                    {
+                        "album": name,
+                        "pairs of": where,
+                        "splits": len(counts),
+                        "pairs": round(np.mean(counts)),
+                        "of one person %": float(np.mean(shares)),
+                        "N": size,
+                        "asked": asked,
+                        **{method: spread_of(found[method]) for method in METHODS},
+                        **{f"{one}: within x3": within(found[one]) for one in CHOICES},
+                        "grid, strict: above asked": sum(ratio > 1 for ratio in found["grid, strict"]),
+                        **{f"{one}: FNIR": float(np.mean(rates[one])) for one in ("table", *CHOICES)},
+                    }
+                )
+    return rows
+
+
+def albums(split: Splits, members: Rows) -> dict[str, Album]:
+    """Return albums of different sizes, of more pairs of one person, and without groups."""
+    vectors, subjects, generator = split.vectors, split.subjects, split.generator
+    found = {
+        f"{faces:,} faces in groups": composed_album(vectors, subjects, members, faces, generator)
+        for faces in ALBUM_FACES
+    }
+    for share in DIRTIER:
+        name = f"1,000 faces, {share:.0%} of the pairs in photos one person"
+        found[name] = composed_album(vectors, subjects, members, 1000, generator, share)
+    found["every photo, no groups"] = portraits(vectors, subjects, members)
+    family = members[np.argsort(-np.bincount(subjects)[members])]
+    known = portraits(vectors, subjects, family[:FAMILY])
+    others = portraits(vectors, subjects, family[-FAMILY_OTHERS:])
+    found[f"{FAMILY} people again and again, {FAMILY_OTHERS} with few photos"] = Album(
+        *(np.concatenate(parts) for parts in zip(astuple(known), astuple(others), strict=True))
+    )
+    return found
 
 
 def within(ratios: list[float]) -> int:
@@ -302,15 +264,9 @@ def cluster_rows(vectors: Vectors, subjects: Rows) -> list[dict[str, Any]]:
             size = min(200, len(members))
             searches = realised(split, members, strangers, size)
             sizes[cluster].append(size)
-            albums = {
-                "groups": composed_album(vectors, subjects, members, 1000, split.generator),
-                "portraits": portraits(vectors, subjects, members),
-            }
-            for name, album in albums.items():
-                pairs = album.pairs(alike_threshold(split.table), seed)
-                if not pairs.enough:
-                    continue
-                fitted, _ = split.fit(album)
+            album = composed_album(vectors, subjects, members, 1000, split.generator)
+            for name, pairs in album.pairs(alike_threshold(split.table), seed).items():
+                fitted = split.fit(album, pairs)
                 quantiles[cluster, name].append((fitted.archive.median, fitted.archive.upper))
                 for asked in (*ASKED, 0.01):
                     for method, threshold in thresholds(split, fitted, asked, size).items():
@@ -320,7 +276,7 @@ def cluster_rows(vectors: Vectors, subjects: Rows) -> list[dict[str, Any]]:
             "cluster": cluster,
             "people": int((clusters == cluster).sum()),
             "N": round(np.mean(sizes[cluster])),
-            "album": name,
+            "pairs of": name,
             "splits": len(found),
             "median": float(np.mean([median for median, _ in found])),
             "95 %": float(np.mean([upper for _, upper in found])),
@@ -341,11 +297,11 @@ def drift_rows(vectors: Vectors, subjects: Rows) -> list[dict[str, Any]]:
         members, strangers = split.halves()
         value = split.table.identification_threshold(0.03, 1000).value
         for faces in (500, 2000):
-            before, _ = split.fit(composed_album(vectors, subjects, members, faces, split.generator))
+            before = split.fit(composed_album(vectors, subjects, members, faces, split.generator))
             others = {"other people of the same kind": strangers}
             others |= {f"people of cluster {c}": split.halves(clusters == c)[1] for c in range(CLUSTERS)}
             for name, people in others.items():
-                after, _ = split.fit(composed_album(vectors, subjects, people, faces, split.generator))
+                after = split.fit(composed_album(vectors, subjects, people, faces, split.generator))
                 found[name, faces].append(drift(before, after, value))
     return [
         {
@@ -411,8 +367,8 @@ def pixel_rows(labelled: LabelledFaces, seed: int) -> list[dict[str, Any]]:
                 "pairs": len(pairs),
                 "median": fitted.archive.median,
                 "95 %": fitted.archive.upper,
-                **{f"T at FPIR {fpir:g}": fitted.threshold(value) for fpir, value in zip(ASKED, asked, strict=True)},
-                "+- (95 %)": fitted.interval(asked[0])[1] - fitted.threshold(asked[0]),
+                **{f"T at FPIR {fpir:g}": fitted.threshold(value, 0) for fpir, value in zip(ASKED, asked, strict=True)},
+                "+- (95 %)": fitted.interval(asked[0])[1] - fitted.threshold(asked[0], 0),
                 "cosine to LFW's own": float(np.median(parts["agreement"])) if name == "pixels" else 1.0,
                 "cosine in bursts": float(np.median(parts["burst"])) if name == "pixels" else float("nan"),
             }
@@ -420,43 +376,50 @@ def pixel_rows(labelled: LabelledFaces, seed: int) -> list[dict[str, Any]]:
     return result
 
 
-def group_picture(paths: list[str], generator: np.random.Generator) -> tuple[Pillow.Image, NDArray[np.float32]]:
-    """Return LFW's pictures side by side in one or two lines, each a little larger or smaller, and their boxes."""
-    columns = math.ceil(len(paths) / 2) if len(paths) > 4 else len(paths)
-    width, height = (int(1.3 * side) for side in TILE)
-    canvas = Pillow.new("RGB", (columns * width, math.ceil(len(paths) / columns) * height), (128, 128, 128))
-    boxes = []
-    for number, path in enumerate(paths):
-        scale = generator.uniform(0.8, 1.3)
-        picture = Pillow.open(path).convert("RGB")
-        left, top = ((side - part) // 2 for side, part in zip(picture.size, TILE, strict=True))
-        tile = picture.crop((left, top, left + TILE[0], top + TILE[1]))
-        tile = tile.resize((round(TILE[0] * scale), round(TILE[1] * scale)), Pillow.Resampling.BICUBIC)
-        x, y = number % columns * width, number // columns * height
-        canvas.paste(tile, (x, y))
-        boxes.append((x, y, x + tile.size[0], y + tile.size[1]))
-    return as_jpeg(canvas), np.array(boxes, np.float32)
-
-
-def burst_copy(picture: Pillow.Image, generator: np.random.Generator) -> Pillow.Image:
-    """Return the picture cropped by up to 3 % at each side and a little lighter or darker."""
-    width, height = picture.size
-    left, top, right, bottom = generator.uniform(0, 0.03, 4)
-    box = (int(left * width), int(top * height), int((1 - right) * width), int((1 - bottom) * height))
-    return as_jpeg(ImageEnhance.Brightness(picture.crop(box)).enhance(float(generator.uniform(0.8, 1.2))))
-
-
-def as_jpeg(picture: Pillow.Image) -> Pillow.Image:
-    """Return the picture after it was a JPEG file."""
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=88)
-    return Pillow.open(file).convert("RGB")
+def photo_rows(catalogs: list[str]) -> list[dict[str, Any]]:
+    """Return where pairs of faces lie in catalogs of photos as they are: within photos, and the same faces across."""
+    rows = []
+    for name in catalogs:
+        opened = faceindex.open(name)
+        table = load_table(opened.generation.model)
+        nonmated, alike = NonmatedScores.of_grid(table.verification), alike_threshold(table)
+        faces = opened.faces()
+        faces = faces.take(np.flatnonzero(faces["quality"].to_numpy() >= Settings().min_quality))
+        boxes = np.column_stack([faces[edge].to_numpy() for edge in ("x0", "y0", "x1", "y1")])
+        vectors = from_float16_column(faces["embedding"]).astype(np.float32)
+        within_photos = in_photo_pairs(from_id_column(faces["photo_id"]).view("S16"), boxes, vectors, alike)
+        first, second = within_photos.first, within_photos.second
+        generator = np.random.default_rng(0)
+        order = np.concatenate([generator.permutation(len(first)) for _ in range(20)])
+        shuffled = np.einsum("ij,ij->i", vectors[np.tile(first, 20)], vectors[second[order]])
+        everywhere = distinct_pairs(vectors, alike)
+        for kind, count, scores in (
+            ("within photos", len(first), within_photos.similarities(vectors)),
+            ("the same faces across photos", len(first), shuffled),
+            ("everywhere", len(everywhere), everywhere.similarities(vectors)),
+        ):
+            median, upper = (float(found) for found in np.quantile(scores, [0.5, UPPER]))
+            here = NonmatedScores(median, upper)
+            rows.append(
+                {
+                    "photos": Path(opened.catalog.settings.roots[0]).name,
+                    "faces": len(faces),
+                    "pairs": kind,
+                    "count": count,
+                    "median": median,
+                    "95 %": upper,
+                    "shift": (here.depth(median) - nonmated.depth(nonmated.median)) / nonmated.spread,
+                    "spread": here.spread / nonmated.spread,
+                }
+            )
+    return rows
 
 
 def main() -> None:
-    """Print and write four tables."""
+    """Print and write five tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--catalog", required=True, help="catalog of LFW's photos, in folders named by the person")
+    parser.add_argument("--photos", nargs="*", default=[], help="catalogs of photos as they are, people unknown")
     arguments = parser.parse_args()
     labelled = people_from_folders(faceindex.open(arguments.catalog)).without(LABEL_ERRORS)
     vectors, subjects = labelled.vectors, labelled.subjects
@@ -470,8 +433,9 @@ def main() -> None:
     methods = (
         "Realised over asked FPIR, mean and middle eight tenths of the splits. `table`: the table's own threshold; "
         "`grid`: its FPIR grid mapped onto the album; `grid, strict`: one standard error of the fit above that, as "
-        "`LocalMap.threshold` gives it; `pooled`: the table's FMR at 1 - (1 - FPIR)^(1/N), mapped; `linear`: mapped linearly in the "
-        "cosine, not in -log(1 - cosine)."
+        "`LocalMap.threshold` gives it; `pooled`: the table's FMR at 1 - (1 - FPIR)^(1/N), mapped; `linear`: mapped "
+        "linearly in the cosine, not in -log(1 - cosine). Pairs are of faces from the whole archive, or within photos; "
+        "splits without enough of those are left out."
     )
     publish(
         "archive_pixels",
@@ -481,13 +445,20 @@ def main() -> None:
         pixel_rows(labelled, 0),
         about,
     )
+    publish(
+        "archive_photos",
+        "Pairs of faces within photos and across photos",
+        "Photos as they are, faces of the default quality or better, boxes that do not overlap; shift and spread as "
+        "compared with the model's table. Pairs across photos are the same faces, dealt out again.",
+        photo_rows([arguments.catalog, *arguments.photos]),
+        about,
+    )
     publish("archive_albums", "Thresholds without labels", f"{data} {methods}", album_rows(vectors, subjects), about)
     publish(
         "archive_clusters",
         "Thresholds without labels in archives of people who look alike",
         f"{data} Here album, galleries and strangers are of one of {CLUSTERS} clusters of people (k-means of their "
-        f"mean embeddings), albums of 1,000 faces in groups, or one portrait a photo; splits without enough of those "
-        f"are left out. {methods}",
+        f"mean embeddings), albums of 1,000 faces in groups. {methods}",
         cluster_rows(vectors, subjects),
         about,
     )
