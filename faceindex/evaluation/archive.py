@@ -52,9 +52,9 @@ class NonmatedScores:
     normalised. Tails are powers of the distance from it, as in `thresholds.tail_threshold`."""
 
     @classmethod
-    def of_grid(cls, verification: ThresholdGrid, ceiling: float = 1.0) -> "NonmatedScores":
-        """Read them from the 1:1 thresholds of a table: half of the pairs reach the threshold of an FMR of 0.5."""
-        return cls(verification.look_up(0.5, 1)[0], verification.look_up(1 - UPPER, 1)[0], ceiling)
+    def of_grid(cls, grid: ThresholdGrid, ceiling: float = 1.0) -> "NonmatedScores":
+        """Read them from a table: the threshold that half of the comparisons reach, 1:1 or in a gallery of one."""
+        return cls(grid.look_up(0.5, 1)[0], grid.look_up(1 - UPPER, 1)[0], ceiling)
 
     def depth(self, score: float) -> float:
         """Return -log of the distance from the ceiling; infinite from there on."""

@@ -104,7 +104,7 @@ def in_photo_pairs(
     photos, or in a burst of ten, is one pair and not a hundred.
 
     Args:
-        photo_ids: what each face's photo is known by, (n,), of any sortable type.
+        photo_ids: what each face's photo is known by, (n,), of a type that can be sorted, such as S16.
         boxes: floats (n, 4): x0, y0, x1, y1.
         vectors: floats (n, d), unit length; only rows of the photos drawn are read.
         alike: cosine that hardly any two people reach, such as that of an FMR of 1e-5.
@@ -173,12 +173,13 @@ def presumed_people(
     Faces come in a random order; each joins the most similar of the new people before it that is at least `alike`.
 
     Args:
-        vectors: floats (n, d), unit length; a row with NaN is a person of its own.
+        vectors: floats (n, d), unit length; a row that is no number is a person of its own.
         alike: cosine.
         generator: of the order.
     """
     order = generator.permutation(len(vectors))
     faces = vectors[order].astype(np.float32)
+    faces[~np.isfinite(faces).all(axis=1)] = 0.0
     leaders = np.empty(0, np.int64)
     joined = np.empty(len(vectors), np.int64)
     for start in range(0, len(faces), BLOCK_ROWS):
@@ -195,7 +196,7 @@ def presumed_people(
             inside = among[row, new]
             if new and inside.max() > best[row]:
                 best[row], whom[row] = inside.max(), start + new[int(inside.argmax())]
-            if not best[row] >= alike:
+            if best[row] < alike:
                 whom[row] = start + row
                 new.append(row)
         joined[start : start + len(block)] = whom

@@ -101,6 +101,11 @@ def test_faces_of_a_crowd_are_chosen_at_random():
     assert len(chosen) == 60
 
 
+def test_a_photo_that_nobody_can_pair_is_passed_over():
+    vectors, _ = synthetic_people([1] * 4, seed=14)
+    assert found_pairs([0, 0, 1, 1], vectors, np.array([[0, 0, 9, 9.0]] * 3 + [[20, 0, 29, 9]])) == [(2, 3)]
+
+
 def test_the_same_seed_chooses_the_same_pairs():
     vectors, _ = synthetic_people([1] * 60, seed=6)
     photos = [0] * 30 + [1] * 30
@@ -177,10 +182,11 @@ def test_presumed_people_join_one_that_is_alike_and_are_new_otherwise():
     assert (subjects[people] == subjects).all()
 
 
-def test_a_face_that_is_no_number_is_a_person_of_its_own():
+@pytest.mark.parametrize("seed", range(6))
+def test_a_face_that_is_no_number_is_a_person_of_its_own(seed):
     vectors = np.ones((3, 4), np.float32) / 2
     vectors[1] = np.nan
-    people = presumed_people(vectors, ALIKE, np.random.default_rng(0))
+    people = presumed_people(vectors, ALIKE, np.random.default_rng(seed))
     assert people[1] == 1
     assert people[0] == people[2] != 1
 
