@@ -8,6 +8,7 @@ Knows scores and thresholds; nothing of photos or files.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,6 +102,22 @@ class LocalMap:
         """Return a threshold of the table as the archive's, with the same error rate."""
         return replace(threshold, value=self.threshold(threshold.value), source="archive")
 
+    def table_score(self, score: float) -> float:
+        """Return the score of the table that the fit maps to one of the archive: the inverse of `threshold`, errors 0.
+
+        A score at the ceiling or above stays.
+        """
+        if score >= self.archive.ceiling:
+            return score
+        place = (self.archive.depth(score) - self.archive.depth(self.archive.median)) / self.archive.spread
+        return self.table.ceiling - math.exp(-self.table.depth(self.table.median) - place * self.table.spread)
+
+    def section(self, section: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a section of a table's document (`ThresholdGrid.from_json`) with the archive's thresholds."""
+        thresholds = [[round(self.threshold(value), 6) for value in row] for row in section["thresholds"]]
+        exponent = section["tail_exponent"] * self.table.spread / self.archive.spread
+        return {**section, "thresholds": thresholds, "tail_exponent": exponent}
+
     def interval(self, value: float) -> tuple[float, float]:
         """Return the 95 % interval of the fit, as far as the pairs are few; the shape of the tail is not in it."""
         return self.threshold(value, -1.96), self.threshold(value, 1.96)
@@ -133,6 +150,18 @@ class Drift:
     def alarm(self) -> bool:
         """Whether it moved by more than ALARM_SPREADS and ALARM_ERRORS."""
         return abs(self.spreads) > ALARM_SPREADS and abs(self.errors) > ALARM_ERRORS
+
+
+def normalised_ceiling(verification: ThresholdGrid, k: int, members: int, weight: float) -> float:
+    """Return what a face scores with a copy of itself when `weight` times the mean of its nearest is taken off.
+
+    Args:
+        verification: cosines of the table's 1:1 comparisons: a share k / members of them reach the nearest of a cohort.
+        k: members of the cohort that the mean is over.
+        members: of the cohort the table was made with.
+        weight: of the mean.
+    """
+    return 1.0 - weight * verification.look_up(k / members, 1)[0]
 
 
 def alike_threshold(table: ModelTable) -> float:

@@ -15,10 +15,11 @@ from faceindex.evaluation.archive import (
     alike_threshold,
     drift,
     fit_local_map,
+    normalised_ceiling,
     resampled_quantiles,
 )
 from faceindex.evaluation.model_table import make_model_table
-from faceindex.evaluation.thresholds import ModelTable, load_table
+from faceindex.evaluation.thresholds import ModelTable, ThresholdGrid, load_table
 from faceindex.evaluation.unlabelled_pairs import UnlabelledPairs, unlabelled_pairs
 from faceindex.types import ModelId
 from tests.support.people import synthetic_people
@@ -82,6 +83,45 @@ def test_a_threshold_of_the_table_becomes_the_archives_with_its_rate_and_counts(
     applied = map_of(NonmatedScores(0.88, 0.93), NonmatedScores.of_grid(table.verification)).applied(asked)
     assert applied == replace(asked, value=applied.value, source="archive")
     assert applied.value > asked.value
+
+
+def test_a_score_of_the_archive_finds_its_way_back_to_the_table():
+    found = map_of(NonmatedScores(0.88, 0.93), median_variance=0.01)
+    for value in (0.3, 0.84, 0.94, 0.999, 1.0, 1.2):
+        assert found.table_score(found.threshold(value, errors=0)) == pytest.approx(value)
+    assert found.table_score(0.93) == pytest.approx(TABLE.upper)
+
+
+def test_a_section_of_a_table_is_mapped_threshold_by_threshold_and_so_is_its_tail():
+    section = {
+        "gallery_sizes": [1, 10],
+        "rates": [0.5, 0.05],
+        "thresholds": [[0.84, 0.89], [0.9, 0.93]],
+        "pairs": [[500, 50], [50, 5]],
+        "extrapolated": [[False, False], [False, True]],
+        "tail_exponent": 10.0,
+    }
+    found = map_of(NonmatedScores(0.88, 0.93))
+
+    mapped = found.section(section)
+
+    assert mapped["thresholds"] == [
+        [round(found.threshold(value), 6) for value in row] for row in section["thresholds"]
+    ]
+    assert {key: mapped[key] for key in ("gallery_sizes", "rates", "pairs", "extrapolated")} == {
+        key: section[key] for key in ("gallery_sizes", "rates", "pairs", "extrapolated")
+    }
+    # A tenth of the last rate: mapped from the table's tail, and by the mapped section's own tail.
+    before, after = (ThresholdGrid.from_json(one).look_up(0.005, 10)[0] for one in (section, mapped))
+    assert after == pytest.approx(found.threshold(before), abs=1e-5)
+
+
+def test_the_ceiling_of_normalised_scores_lies_below_that_of_cosines_by_the_mean_of_the_nearest():
+    verification = load_table("dlib-resnet29").verification
+    ceiling = normalised_ceiling(verification, 5, 1000, 0.75)
+    # Measured on LFW: a face's five nearest of a thousand have a mean cosine of 0.919.
+    assert ceiling == pytest.approx(1 - 0.75 * 0.919, abs=0.005)
+    assert normalised_ceiling(verification, 5, 1000, 0.0) == 1.0
 
 
 def test_a_fit_finds_the_map_that_made_the_scores():
