@@ -12,7 +12,7 @@ that both agree.
 import argparse
 import math
 from collections import defaultdict
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,11 @@ from faceindex.evaluation.archive import (
     alike_threshold,
     drift,
     fit_local_map,
+    normalised_ceiling,
 )
-from faceindex.evaluation.model_table import make_model_table
+from faceindex.evaluation.archive_scores import normalised_scores
+from faceindex.evaluation.cohort import FEWEST_MEMBERS, NOBODY, Cohort, one_face_of_each
+from faceindex.evaluation.model_table import make_model_table, person_limits
 from faceindex.evaluation.scores import one_face_each
 from faceindex.evaluation.thresholds import ModelTable, load_table
 from faceindex.evaluation.unlabelled_pairs import UnlabelledPairs, distinct_pairs, in_photo_pairs, unlabelled_pairs
@@ -74,6 +77,7 @@ class Splits:
     vectors: Vectors
     subjects: Rows
     seed: int
+    model: str = "lfw@0"
 
     def __post_init__(self) -> None:
         self.generator = np.random.default_rng(self.seed)
@@ -83,7 +87,9 @@ class Splits:
     @cached_property
     def table(self) -> ModelTable:
         rows = np.flatnonzero(np.isin(self.subjects, self.for_table))
-        document = make_model_table(self.vectors[rows], self.subjects[rows], ModelId("lfw@0"), data="", seed=self.seed)
+        model = ModelId(self.model)
+        document = make_model_table(self.vectors[rows], self.subjects[rows], model, data="", seed=self.seed)
+        self.cohort_size = document["normalised"]["cohort"] if document["normalised"] else 0
         return ModelTable.from_json(document)
 
     @cached_property
@@ -109,16 +115,20 @@ def thresholds(split: Splits, fitted: LocalMap, asked: float, size: int) -> dict
     """Return the threshold of each method for a rate and a gallery size."""
     grid = split.table.identification_threshold(asked, size).value
     pooled = split.table.verification_threshold(-math.expm1(math.log1p(-asked) / size)).value
-    table, archive = fitted.table, fitted.archive
-    slope = (archive.upper - archive.median) / (table.upper - table.median)
     return {
         "table": grid,
         "grid, strict": fitted.threshold(grid),
         "grid": fitted.threshold(grid, 0),
-        "grid, linear": archive.median + slope * (grid - table.median),
+        "grid, linear": linear(fitted, grid),
         "pooled": fitted.threshold(pooled, 0),
-        "pooled, linear": archive.median + slope * (pooled - table.median),
+        "pooled, linear": linear(fitted, pooled),
     }
+
+
+def linear(fitted: LocalMap, value: float) -> float:
+    """Return the threshold that a map linear in the score would give."""
+    table, archive = fitted.table, fitted.archive
+    return archive.median + (archive.upper - archive.median) * (value - table.median) / (table.upper - table.median)
 
 
 METHODS = ("table", "grid, strict", "grid", "grid, linear", "pooled", "pooled, linear")
@@ -288,6 +298,68 @@ def cluster_rows(vectors: Vectors, subjects: Rows) -> list[dict[str, Any]]:
     ]
 
 
+def normalised_rows(vectors: Vectors, subjects: Rows, model: ModelId) -> list[dict[str, Any]]:
+    """Return the same for normalised scores, whose cohort is of the archive too: everybody, and one cluster each."""
+    clusters = clusters_of(vectors, subjects)
+    ratios, facts = defaultdict(list), defaultdict(list)
+    for seed in range(SPLITS):
+        split = Splits(vectors, subjects, seed, model)
+        table = split.table.normalised
+        verification = split.table.verification
+        same, alike = person_limits(verification)
+        for name in ("everybody", *range(CLUSTERS)):
+            members, strangers = split.halves(None if name == "everybody" else clusters == name)
+            size = min(1000 if name == "everybody" else 200, len(members))
+            faces = np.flatnonzero(np.isin(subjects, members))
+            order = split.generator.permutation(faces)
+            chosen = order[one_face_of_each(vectors[order], np.full(len(order), NOBODY), same=same, alike=alike)]
+            if len(chosen) < FEWEST_MEMBERS:
+                continue
+            cohort = Cohort(vectors[chosen], table.normalisation, same)
+            own = np.full(len(vectors), NOBODY)
+            own[chosen] = np.arange(len(chosen))
+            found = distinct_pairs(vectors[faces], alike_threshold(split.table), seed)
+            pairs = replace(found, first=faces[found.first], second=faces[found.second])
+            scores = normalised_scores(vectors, pairs, cohort, own)
+            constants = table.normalisation
+            ceiling = normalised_ceiling(verification, constants.k, split.cohort_size, constants.weight)
+            nonmated = NonmatedScores.of_grid(table.identification, ceiling)
+            fitted = fit_local_map(scores, pairs, nonmated, seed)
+            if isinstance(fitted, NotUsable):
+                continue
+            facts[name].append((size, fitted.archive.median, fitted.archive.upper))
+            enrolled = one_face_each(subjects, split.generator)
+            inside, outside = vectors[enrolled[members]], vectors[enrolled[strangers]]
+            half = constants.weight / 2
+            levels = outside @ inside.T
+            levels -= half * cohort.surroundings(outside).means[:, None]
+            levels -= half * cohort.surroundings(inside, own[enrolled[members]]).means[None]
+            galleries = [split.generator.permutation(len(members))[:size] for _ in range(GALLERY_DRAWS)]
+            false = np.concatenate([levels[:, gallery].max(axis=1) for gallery in galleries])
+            for asked in (*ASKED, 0.01):
+                value = table.identification.look_up(asked, size)[0]
+                for method, threshold in (
+                    ("table", value),
+                    ("grid, strict", fitted.threshold(value)),
+                    ("grid", fitted.threshold(value, 0)),
+                    ("grid, linear", linear(fitted, value)),
+                ):
+                    ratios[name, asked, method].append(float((false >= threshold).mean()) / asked)
+    return [
+        {
+            "cluster": name,
+            "N": round(np.mean([size for size, *_ in found])),
+            "splits": len(found),
+            "median": float(np.mean([median for _, median, _ in found])),
+            "95 %": float(np.mean([upper for *_, upper in found])),
+            "asked": asked,
+            **{method: spread_of(ratios[name, asked, method]) for method in METHODS[:4]},
+        }
+        for name, found in facts.items()
+        for asked in (*ASKED, 0.01)
+    ]
+
+
 def drift_rows(vectors: Vectors, subjects: Rows) -> list[dict[str, Any]]:
     """Return how often a second fit raises the alarm, by what changed in the archive."""
     clusters = clusters_of(vectors, subjects)
@@ -416,7 +488,7 @@ def photo_rows(catalogs: list[str]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print and write five tables."""
+    """Print and write six tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--catalog", required=True, help="catalog of LFW's photos, in folders named by the person")
     parser.add_argument("--photos", nargs="*", default=[], help="catalogs of photos as they are, people unknown")
@@ -460,6 +532,14 @@ def main() -> None:
         f"{data} Here album, galleries and strangers are of one of {CLUSTERS} clusters of people (k-means of their "
         f"mean embeddings), albums of 1,000 faces in groups. {methods}",
         cluster_rows(vectors, subjects),
+        about,
+    )
+    publish(
+        "archive_normalised",
+        "Thresholds of normalised scores without labels",
+        f"{data.partition(' Albums:')[0]} Every photo of the album's people, one face a photo; normalised scores, with "
+        f"a cohort of the album's faces, for everybody and for {CLUSTERS} clusters of people. {methods}",
+        normalised_rows(vectors, subjects, labelled.model),
         about,
     )
     publish(
