@@ -13,8 +13,6 @@ from faceindex import __version__
 from faceindex.errors import FaceIndexError
 
 COMMANDS = (
-    "demo", "index", "search", "verify", "status", "check", "compact", "import", "evaluate", "calibrate", "models",
-)
     "demo",
     "index",
     "search",
