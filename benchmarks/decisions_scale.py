@@ -82,9 +82,9 @@ def main() -> None:
         for some in (names, np.where(person < FEWER, names, "")):
             rows += measured(Path(folder), data["vectors"], some, probes, truth)
     recipe = (
-        f"{len(person):,} synthetic faces of {len(np.unique(person)):,} people, {np.count_nonzero(truth == ''):,} searches "
-        f"of strangers and {np.count_nonzero(truth != ''):,} of people who are there. Each face without a name counts as "
-        "somebody to be compared with, which is strict where several are of one person."
+        f"{len(person):,} synthetic faces of {len(np.unique(person)):,} people, {np.count_nonzero(truth == ''):,} "
+        f"searches of strangers and {np.count_nonzero(truth != ''):,} of people who are there. A face without a name "
+        "counts as one to be compared with, which is strict where several are of one person."
     )
     publish("decisions_scale", "Error rates in a large gallery", recipe, rows, about)
 

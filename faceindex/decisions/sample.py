@@ -36,7 +36,8 @@ class Sample:
         """Choose them; of a small gallery all."""
         lowest = [np.empty(0, f"S{ID_BYTES}")]
         for shard in gallery.shards:
-            good = shard.alive & (shard.faces["quality"].to_numpy() >= min_quality)
+            # The quality of imported faces is unknown.
+            good = shard.alive & ~(shard.faces["quality"].to_numpy(zero_copy_only=False) < min_quality)
             lowest.append(np.sort(shard.ids[good])[:SAMPLE])
         ids = np.sort(np.concatenate(lowest))[:SAMPLE]
         face_ids = ids.view(f"V{ID_BYTES}")
