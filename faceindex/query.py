@@ -5,92 +5,37 @@ line uses the same one.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from os import fsdecode
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from faceindex.arrays import hex_id
+from faceindex.answers import FaceAnswer, PersonCandidate, SearchAnswer, candidate
+from faceindex.arrays import ID_BYTES
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import live_faces, open_view, rows_of
 from faceindex.clock import Clock
+from faceindex.decisions.calibration import Calibration
+from faceindex.decisions.decide import Decisions, candidates_wanted, decide
 from faceindex.errors import CatalogError, ConfigError, NothingFoundError
-from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table
+from faceindex.evaluation.thresholds import Threshold
 from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
 from faceindex.machine import core_count
-from faceindex.pictures import Box, Picture, by_prominence, load_picture, rounded_box
-from faceindex.tables import IMPORTED, from_id_column, require_model
-from faceindex.types import CandidateLists, Image, ModelId, PhotoFaces
+from faceindex.pictures import Picture, by_prominence, load_picture, rounded_box
+from faceindex.tables import from_id_column, require_model
+from faceindex.types import CandidateLists, Image, PhotoFaces
 from faceindex.vector_files import VectorFile
 
 EVERYBODY = Filters()
 SHOWN_NAMES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One face of the archive that a probe was compared with."""
-
-    rank: int
-    face_id: str
-    photo: str
-    box: Box | None
-    """None for an imported embedding."""
-    similarity: float
-    """Cosine similarity, -1 to 1."""
-    probability: float | None
-    """Calibrated probability that this is the same person, at even odds that the person is in the gallery."""
-    person: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FaceAnswer:
-    """What a search says of one face of the query picture."""
-
-    face: int
-    box: Box | None
-    """None for an embedding from elsewhere, like confidence and quality."""
-    confidence: float | None
-    quality: float | None
-    decision: Literal["identified", "not_recognised"]
-    threshold: float
-    fpir: float | None
-    """False positive identification rate asked for; None with a threshold of the user's own."""
-    threshold_source: Literal["labels", "archive", "model", "user"]
-    extrapolated: bool
-    candidates: list[Candidate] = field(default_factory=list)
-    person: str | None = None
-    low_quality: bool = False
-    """Whether the quality is below the catalog's `min_quality`: that nobody is found then says little."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
-    """The answer to one query picture: `faceindex.search/1`."""
-
-    catalog: str
-    generation: int
-    model: ModelId
-    gallery_size: int
-    query: dict[str, Any]
-    faces: list[FaceAnswer]
-
-    @property
-    def identified(self) -> bool:
-        """Whether any face of the picture was identified."""
-        return any(face.decision == "identified" for face in self.faces)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the document that `faceindex search --json` prints."""
-        return {"schema": "faceindex.search/1", **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +45,8 @@ class Scope:
     masks: "list[NDArray[np.bool_]] | None"
     """For each shard, bool (faces of the shard,); None for all."""
     size: int
+    entries: int
+    """What a probe is compared with at most: people with several faces count once."""
 
 
 class OpenCatalog:
@@ -158,9 +105,10 @@ class OpenCatalog:
             return open_view(self.catalog.files, self.generation)
 
     @cached_property
-    def thresholds(self) -> ModelTable:
-        """The table that turns error rates into scores for this catalog's model."""
-        return load_table(self.generation.model)
+    def calibration(self) -> Calibration:
+        """What this generation's decisions rest on."""
+        with self.clock.stage("open index"):
+            return Calibration.read(self.catalog.files, self.generation)
 
     def search(
         self,
@@ -201,14 +149,14 @@ class OpenCatalog:
     ) -> SearchAnswer:
         """Find the people of a decoded picture; see `search`."""
         scope = self.scope(filters)
-        limit = self.resolve_threshold(fpir, threshold, scope.size)
+        limit = self.resolve_threshold(fpir, threshold, scope)
         [faces] = self.recogniser.faces([image])
         with self.clock.stage("search"):
             found = self._search(faces.vectors, k, scope)
             order = by_prominence(faces.detections.boxes, image.width, image.height)
-            asked = None if threshold is not None else fpir
+            told = self._answers(faces.vectors, found, k, limit, scope)
             answers = [
-                replace(self._answer(found, index, limit, asked, scope), **self._shown(faces, index), face=face)
+                replace(told[index], **self._shown(faces, index), face=face)
                 for face, index in enumerate(order.tolist())
             ]
         return self._document({"image": name, "width": image.width, "height": image.height}, answers, scope)
@@ -230,13 +178,11 @@ class OpenCatalog:
         """
         vectors.require_model(self.generation.model, self.catalog.settings.embedder)
         scope = self.scope(filters)
-        limit = self.resolve_threshold(fpir, threshold, scope.size)
-        asked = None if threshold is not None else fpir
+        limit = self.resolve_threshold(fpir, threshold, scope)
         for start, probes in vectors.batches():
             with self.clock.stage("search"):
-                found = self._search(probes, k, scope)
-            for index in range(len(probes)):
-                answer = self._answer(found, index, limit, asked, scope)
+                answers = self._answers(probes, self._search(probes, k, scope), k, limit, scope)
+            for index, answer in enumerate(answers):
                 yield self._document({"vectors": vectors.path, "row": start + index}, [answer], scope)
 
     def scope(self, filters: Filters = EVERYBODY) -> "Scope":
@@ -246,11 +192,13 @@ class OpenCatalog:
             NothingFoundError: there are none.
         """
         if not filters:
-            return Scope(None, self.gallery.size)
+            return Scope(None, self.gallery.size, self.calibration.entries)
         if filters not in self._scopes:
             masks = filters.masks(self.gallery.shards, self._view)
             pairs = zip(self.gallery.shards, masks, strict=True)
-            self._scopes[filters] = Scope(masks, sum(int((shard.alive & mask).sum()) for shard, mask in pairs))
+            size = sum(int((shard.alive & mask).sum()) for shard, mask in pairs)
+            # How many of somebody's faces are left is not counted: too large a gallery errs to the strict side.
+            self._scopes[filters] = Scope(masks, size, min(size, self.calibration.entries))
         scope = self._scopes[filters]
         if not scope.size:
             asked = ", ".join(
@@ -260,7 +208,8 @@ class OpenCatalog:
         return scope
 
     def _search(self, probes: NDArray[np.float32], k: int, scope: "Scope") -> CandidateLists:
-        return self.gallery.search(probes, self.generation.model, k, core_count(), scope.masks)
+        wanted = candidates_wanted(self.calibration, k)
+        return self.gallery.search(probes, self.generation.model, wanted, core_count(), scope.masks)
 
     def _document(self, query: dict[str, Any], faces: list[FaceAnswer], scope: "Scope") -> SearchAnswer:
         return SearchAnswer(
@@ -272,11 +221,14 @@ class OpenCatalog:
             faces=faces,
         )
 
-    def resolve_threshold(self, fpir: float, threshold: float | None, gallery_size: int | None = None) -> Threshold:
-        """Return the similarity to decide by, and where it comes from; by default for the whole gallery."""
+    def resolve_threshold(self, fpir: float, threshold: float | None, scope: "Scope | None" = None) -> Threshold:
+        """Return the limit to decide by, and where it comes from; by default for the whole gallery.
+
+        Raises:
+            ConfigError: fpir or threshold is out of range, or no table tells what fpir means for this model.
+        """
         if threshold is None:
-            size = self.gallery.size if gallery_size is None else gallery_size
-            return self.thresholds.identification_threshold(fpir, size)
+            return self.calibration.threshold(fpir, (scope or self.scope()).entries)
         if not -1.0 <= threshold <= 1.0:
             raise ConfigError(f"a threshold is a cosine similarity between -1 and 1, got {threshold:g}")
         return Threshold(value=threshold, source="user", extrapolated=False)
@@ -287,28 +239,84 @@ class OpenCatalog:
         photos = self._photos_of(from_id_column(found["photo_id"]))
         return found.add_column(1, "photo", [photos])
 
+    def _answers(
+        self, probes: NDArray[np.float32], found: CandidateLists, k: int, limit: Threshold, scope: "Scope"
+    ) -> list[FaceAnswer]:
+        """Return what the search says of each probe, without what its picture tells of it."""
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, got {k}")
+        faces, people = self._found_faces(found)
+        decided = decide(self.calibration, self.gallery, probes, found, people, limit, scope.entries)
+        return [self._answer(index, found, faces, people, decided, k, limit) for index in range(len(probes))]
+
+    def _found_faces(self, found: CandidateLists) -> tuple[dict[bytes, dict[str, Any]], NDArray[np.object_]]:
+        """Return what is known of each candidate's face, by id, and the names of their people, object (q, c)."""
+        there = np.arange(found.face_ids.shape[1])[None] < found.counts[:, None]
+        ids, places = np.unique(found.face_ids[there].view(f"S{ID_BYTES}"), return_inverse=True)
+        table = self.gallery.face_rows(ids.view(f"V{ID_BYTES}"))
+        photos = self._view.select(["path", "person"]).take(rows_of(self._view, from_id_column(table["photo_id"])))
+        rows = [row | photo for row, photo in zip(table.to_pylist(), photos.to_pylist(), strict=True)]
+        people = np.full(there.shape, None, np.object_)
+        people[there] = np.array([row["person"] for row in rows], np.object_)[places]
+        return {row["face_id"]: row for row in rows}, people
+
     def _answer(
-        self, found: CandidateLists, index: int, limit: Threshold, fpir: float | None, scope: "Scope"
+        self,
+        index: int,
+        found: CandidateLists,
+        faces: dict[bytes, dict[str, Any]],
+        people: NDArray[np.object_],
+        decided: Decisions,
+        k: int,
+        limit: Threshold,
     ) -> FaceAnswer:
-        """Return what the search says of one probe, without what its picture tells of it."""
         count = int(found.counts[index])
-        identified = count and found.similarities[index, 0] >= limit.value
-        candidates = list(
-            self._candidates(found.face_ids[index, :count], found.similarities[index, :count], scope.size)
-        )
+        probabilities = [None if np.isnan(p) else round(p, 4) for p in decided.probabilities[index].tolist()]
+        candidates = [
+            candidate(rank, faces[face_id.tobytes()], similarity, probability)
+            for rank, (face_id, similarity, probability) in enumerate(
+                zip(found.face_ids[index, :count], found.similarities[index].tolist(), probabilities, strict=False), 1
+            )
+        ]
+        identified = bool(decided.identified[index])
+        margin = float(decided.margins[index])
+        named = self._people(people[index, :count].tolist(), decided.similarities[index].tolist(), probabilities)
         return FaceAnswer(
             face=0,
             box=None,
             confidence=None,
             quality=None,
             decision="identified" if identified else "not_recognised",
-            threshold=round(limit.value, 6),
-            fpir=fpir,
-            threshold_source=limit.source,
-            extrapolated=limit.extrapolated,
-            candidates=candidates,
-            person=candidates[0].person if identified else None,
+            threshold=round(float(decided.thresholds[index]), 6),
+            fpir=limit.fpir,
+            candidates=candidates[:k],
+            person=people[index, decided.best[index]] if identified else None,
+            people=named[:k],
+            margin=None if np.isnan(margin) else round(margin, 6),
+            **limit.basis(),
         )
+
+    def _people(
+        self, names: list[str | None], similarities: list[float], probabilities: list[float | None]
+    ) -> list[PersonCandidate]:
+        """Return the people who have names among the candidates, the most similar first."""
+        templates = self.calibration.templates
+        found: dict[str, tuple[float, float | None]] = {}
+        for name, similarity, probability in zip(names, similarities, probabilities, strict=False):
+            if name is not None:
+                found.setdefault(name, (similarity, probability))
+        ordered = sorted(found.items(), key=lambda one: -one[1][0])
+        counts = templates.face_counts
+        return [
+            PersonCandidate(
+                rank,
+                name,
+                int(counts[templates.places[name]]) if name in templates.places else 1,
+                round(similarity, 6),
+                probability,
+            )
+            for rank, (name, (similarity, probability)) in enumerate(ordered, 1)
+        ]
 
     def _shown(self, faces: PhotoFaces, index: int) -> dict[str, Any]:
         """Return what a picture tells of one of its faces."""
@@ -319,36 +327,10 @@ class OpenCatalog:
             "low_quality": bool(faces.qualities[index] < self.catalog.settings.min_quality),
         }
 
-    def _candidates(
-        self, face_ids: NDArray[np.void], similarities: NDArray[np.float32], gallery_size: int
-    ) -> Iterator[Candidate]:
-        table = self.gallery.face_rows(face_ids)
-        places = rows_of(self._view, from_id_column(table["photo_id"]))
-        seen = self._view.select(["path", "person"]).take(places).to_pylist()
-        rows = zip(table.to_pylist(), seen, similarities.tolist(), strict=True)
-        for rank, (row, photo, similarity) in enumerate(rows, start=1):
-            yield Candidate(
-                rank=rank,
-                face_id=hex_id(row["face_id"]),
-                photo=fsdecode(photo["path"]),
-                box=None
-                if photo["path"].startswith(IMPORTED)
-                else rounded_box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
-                similarity=round(similarity, 6),
-                probability=self._probability(similarity, gallery_size),
-                person=photo["person"],
-            )
-
     def _photos_of(self, photo_ids: NDArray[np.void]) -> list[str]:
 
         paths = self._view["path"].take(rows_of(self._view, photo_ids)).to_pylist()
         return [fsdecode(path) for path in paths]
-
-    def _probability(self, similarity: float, gallery_size: int) -> float | None:
-        try:
-            return round(self.thresholds.probability_identified(similarity, gallery_size), 4)
-        except ConfigError:  # a model without a table still gives similarities
-            return None
 
 
 def _listed(value: object) -> str:

@@ -4,10 +4,7 @@ from typing import Any
 
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
-from faceindex.errors import ConfigError
-from faceindex.evaluation.thresholds import load_table
-
-DEFAULT_FPIR = 0.01
+from faceindex.decisions.calibration import Calibration, summary
 
 
 def status(catalog: Catalog) -> dict[str, Any]:
@@ -36,7 +33,7 @@ def status(catalog: Catalog) -> dict[str, Any]:
             "photos": dict(served.photo_counts),
             "faces": served.face_count,
             "index": _index(served),
-            "threshold": _threshold(served),
+            "threshold": served.threshold or summary(Calibration.read(files, served)),
         }
     return document
 
@@ -55,16 +52,3 @@ def _index(served: Generation) -> dict[str, Any]:
     if served.quality is None:
         return {**document, **dict.fromkeys(shares, 1.0), **dict.fromkeys(costs)}
     return {**document, **{name: getattr(served.quality, name) for name in (*shares, *costs)}}
-
-
-def _threshold(served: Generation) -> dict[str, Any] | None:
-    try:
-        limit = load_table(served.model).identification_threshold(DEFAULT_FPIR, served.face_count)
-    except ConfigError:  # a model without a table: thresholds are the user's own
-        return None
-    return {
-        "fpir": DEFAULT_FPIR,
-        "value": round(limit.value, 6),
-        "source": limit.source,
-        "extrapolated": limit.extrapolated,
-    }

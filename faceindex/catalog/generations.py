@@ -68,6 +68,10 @@ class Generation:
     previous: int | None = None
     quality: IndexQuality | None = None
     """Measured before publishing; None for an exact index."""
+    calibration: Mapping[str, FileEntry] = field(default_factory=dict)
+    """Files that decisions rest on, by what they hold."""
+    threshold: Mapping[str, Any] | None = None
+    """What is told of the threshold for the default error rate; None where there is none."""
 
     def entries(self) -> Iterator[FileEntry]:
         """Yield every file this generation names."""
@@ -83,6 +87,7 @@ class Generation:
             yield self.tombstones
         for run in self.runs.values():
             yield from run
+        yield from self.calibration.values()
 
     def to_bytes(self) -> bytes:
         """Return the manifest, `schemas/generation.v1.json`, sealed against damage."""
@@ -119,6 +124,8 @@ class Generation:
                 for batch_id, batch in self.batches.items()
             },
             "runs": {run: [entry.to_json() for entry in entries] for run, entries in self.runs.items()},
+            "calibration": {name: entry.to_json() for name, entry in self.calibration.items()},
+            "threshold": self.threshold,
         }
         return seal_json(document)
 
@@ -167,6 +174,9 @@ class Generation:
             runs={
                 run: tuple(FileEntry.from_json(entry) for entry in entries) for run, entries in document["runs"].items()
             },
+            # Manifests made before there was a calibration have none.
+            calibration={name: FileEntry.from_json(entry) for name, entry in document.get("calibration", {}).items()},
+            threshold=document.get("threshold"),
         )
 
 

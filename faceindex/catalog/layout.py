@@ -66,6 +66,11 @@ def tombstones_path(number: int) -> str:
     return f"{GENERATIONS}/{number:06d}.tombstones.npy"
 
 
+def calibration_path(number: int, name: str) -> str:
+    """Return the path of a part of a generation's calibration: thresholds.json, cohort.arrow or people.arrow."""
+    return f"{GENERATIONS}/{number:06d}.{name}"
+
+
 def generation_number(path: str) -> int | None:
     """Return which generation a path under `generations/` belongs to; None for any other file."""
     folder, _, name = path.rpartition("/")

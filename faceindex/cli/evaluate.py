@@ -116,16 +116,11 @@ def evaluate_lfw(
 
 
 def _assess(opened: "OpenCatalog", seed: int) -> "tuple[LabelledFaces, Assessment]":
-    from faceindex.errors import ConfigError
     from faceindex.evaluation.assessment import assess
     from faceindex.labelled import people_from_folders
 
     labelled = people_from_folders(opened)
-    try:
-        table = opened.thresholds
-    except ConfigError:  # error rates need no table
-        table = None
-    return labelled, assess(labelled.vectors, labelled.subjects, table, seed)
+    return labelled, assess(labelled.vectors, labelled.subjects, opened.calibration.table, seed)
 
 
 def _document(opened: "OpenCatalog", labelled: "LabelledFaces", found: "Assessment") -> dict[str, Any]:

@@ -22,8 +22,8 @@ from faceindex.wording import percent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from faceindex.answers import FaceAnswer, SearchAnswer
     from faceindex.gallery.filters import Filters
-    from faceindex.query import FaceAnswer, SearchAnswer
     from faceindex.vector_files import VectorFile
 
 
@@ -88,7 +88,7 @@ def search(
         require_sheet_format(sheet)
     with spent.stage("open catalog"):
         opened = faceindex.open(catalog, device=device)
-        opened.resolve_threshold(fpir, threshold, opened.scope(filters).size)
+        opened.resolve_threshold(fpir, threshold, opened.scope(filters))
     asked = partial(opened.search, k=k, fpir=fpir, threshold=threshold, filters=filters)
     of_vectors = partial(opened.search_vectors, k=k, fpir=fpir, threshold=threshold, filters=filters)
     show = partial(_print, console(), as_json=as_json, ndjson=ndjson)

@@ -10,6 +10,7 @@ from faceindex.errors import ConfigError
 from faceindex.evaluation.identification import IdentificationPoint, OpenSet
 from faceindex.evaluation.intervals import Estimate
 from faceindex.evaluation.open_set import MEASURED_PAIRS
+from faceindex.evaluation.pairing import Pool
 from faceindex.evaluation.probabilities import simulate_searches
 from faceindex.evaluation.protocols import (
     FAR_OF_IDENTIFICATION,
@@ -200,9 +201,10 @@ def _probabilities(
     seed: int,
 ) -> Probabilities:
     centres = (EDGES[1:] + EDGES[:-1]) / 2
+    assert table.same is not None
     log_ratios = table.same["intercept"] + table.same["similarity"] * centres
-    searches = simulate_searches(vectors, subjects, [size], DRAWS, seed)
-    said = np.array([table.probability_identified(float(one), size) for one in searches.similarities])
+    searches = simulate_searches(Pool.of(vectors, subjects), [size], DRAWS, seed)
+    said = np.array([table.probability_identified(float(one), size) for one in searches.scores], np.float64)
     told = reliability(said, searches.right, searches.weights)
     return Probabilities(cllr(scores, log_ratios), min_cllr(scores), size, len(said), told)
 

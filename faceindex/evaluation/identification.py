@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from faceindex.errors import ConfigError
 from faceindex.evaluation.intervals import Estimate, mean_over_people, rate_of_pairs
 from faceindex.evaluation.open_set import OpenSetRates, no_match_probabilities
+from faceindex.evaluation.pairing import Pool
 from faceindex.evaluation.scores import BalancedScores, one_face_each, score_blocks
 
 FPIRS = (0.1, 0.03, 0.01, 0.003, 0.001)
@@ -99,7 +100,7 @@ class OpenSet:
         """
         if scores.mated_subject_count == 0:
             raise ConfigError("error rates need people with two faces or more, got none; label more photos of a person")
-        strangers = OpenSetRates.of_pool(vectors, subjects, scores, draws, seed)
+        strangers = OpenSetRates.of_pool(Pool.of(vectors, subjects), draws, seed)
         [lowest] = strangers.operating_points(FPIRS[:1], gallery_sizes[0])
         generator = np.random.default_rng(seed)  # the faces OpenSetRates chose
         people = np.unique(subjects, return_inverse=True)[1]

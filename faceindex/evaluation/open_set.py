@@ -4,7 +4,7 @@ The pool of people serves as gallery and as strangers at once: FPIR(N, T) is the
 the galleries of N other people that hold somebody at or above T. Counting look-alikes gives that mean over all
 galleries exactly (a U-statistic), so no gallery is simulated and no independence assumed. `1 - (1 - FMR)^N` is not the
 same: some people have many look-alikes, and it overstates FPIR, by half at 0.1 and N = 1,000.
-Knows unit vectors, one face a person; nothing of files or models.
+Knows scores of pairings of people; nothing of files or models.
 """
 
 import math
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import require
 from faceindex.errors import ConfigError
-from faceindex.evaluation.scores import EDGES, BalancedScores, one_face_each, score_blocks
+from faceindex.evaluation.pairing import Pairing, Pool
 from faceindex.evaluation.thresholds import tail_threshold
+from faceindex.faces.compiled import compiled
 
 MEASURED_PAIRS = 10
 """Pairs of people that must stand above a threshold for its error rate to count as measured: the standard deviation of
@@ -32,6 +33,12 @@ LARGEST_FMR = 0.5
 LEVELS = 400
 """Thresholds are counted at so many false match rates, evenly spaced in the logarithm, from LARGEST_FMR down to the
 last that is measured: 3 % from one to the next with 3,000 people."""
+
+SCORES = np.linspace(-2.0, 1.0, 30_001)
+"""Scores are counted in bins 0.0001 wide; normalised ones may fall below -1."""
+
+NEXT_TO_CEILING, FEWEST_LEVELS = 1e-4, 10
+"""Nearer to the ceiling, or with fewer levels measured, people do not differ."""
 
 MINIMUM_PEOPLE = 20
 """With fewer people there are no tails to speak of; 100 are the least that give a usable threshold."""
@@ -48,25 +55,51 @@ class OperatingPoint:
     """Whether the gallery is larger than the pool, or fewer than MEASURED_PAIRS pairs are above the threshold."""
 
 
-def look_alike_counts(vectors: NDArray[np.float32], thresholds: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return how many other people are at or above each threshold, for each person, int32 (people, thresholds).
+def look_alike_counts(pairing: Pairing, thresholds: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return how many other people are at or above each threshold, for each probe, int32 (probes, thresholds).
 
     Args:
-        vectors: float32 (people, d), unit length, one face a person.
+        pairing: strangers and references.
         thresholds: float64 (t,), ascending.
     """
-    require("vectors", vectors, np.float32, (None, None))
     require("thresholds", thresholds, np.float64, (None,))
-    people, levels = len(vectors), len(thresholds)
-    counts = np.empty((people, levels), np.int32)
-    for start, cosines in score_blocks(vectors, vectors):
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        row, column = np.nonzero(cosines >= thresholds[0])
-        reached = np.searchsorted(thresholds, cosines[row, column], side="right") - 1
-        at_level = np.bincount(row * levels + reached, minlength=len(cosines) * levels).reshape(-1, levels)
-        counts[start : start + len(cosines)] = np.cumsum(at_level[:, ::-1], axis=1)[:, ::-1]
-    return counts
+    counts = np.zeros((len(pairing.probes), len(thresholds)), np.int32)
+    for start, scores in pairing.blocks():
+        _count_levels(scores, thresholds, counts[start : start + len(scores)])
+    return np.asarray(np.cumsum(counts[:, ::-1], axis=1)[:, ::-1], np.int32)
+
+
+@compiled
+def _count_levels(scores: NDArray[np.float32], thresholds: NDArray[np.float64], counts: NDArray[np.int32]) -> None:
+    """Add each score of at least the first threshold to the last threshold that it reaches."""
+    for row in range(scores.shape[0]):
+        for column in range(scores.shape[1]):
+            score = np.float64(scores[row, column])
+            if score >= thresholds[0]:
+                counts[row, np.searchsorted(thresholds, score, side="right") - 1] += 1
+
+
+@compiled
+def _count_bins(scores: NDArray[np.float32], bins: NDArray[np.int64]) -> None:
+    """Add finite scores to bins of equal width over SCORES."""
+    for row in range(scores.shape[0]):
+        for column in range(scores.shape[1]):
+            score = np.float64(scores[row, column])
+            if score > -np.inf:
+                place = int((score + 2.0) * (len(bins) / 3.0))
+                bins[min(max(place, 0), len(bins) - 1)] += 1
+
+
+def levels_of(pairing: Pairing) -> NDArray[np.float64]:
+    """Return LEVELS thresholds, float64 ascending, from the score of half of the pairs to that of the last few."""
+    bins = np.zeros(len(SCORES) - 1, np.int64)
+    for _, scores in pairing.blocks():
+        _count_bins(scores, bins)
+    share = np.append(np.cumsum(bins[::-1])[::-1], 0) / bins.sum()
+    strictest = MEASURED_PAIRS / bins.sum()
+    falling = np.flatnonzero(np.append(np.diff(share) < 0, True))
+    rates = np.geomspace(LARGEST_FMR, min(strictest, LARGEST_FMR / 2), LEVELS)
+    return np.asarray(np.interp(rates, share[falling][::-1], SCORES[falling][::-1]), np.float64)
 
 
 def no_match_probabilities(others: int, gallery_size: int) -> NDArray[np.float64]:
@@ -107,43 +140,41 @@ class OpenSetRates:
         thresholds: float64 (t,), ascending, with at least MEASURED_PAIRS pairs of people above the last.
         counts: look-alikes int32 (searches, t), of several draws of faces of the same people, one below the other.
         others: people each search was compared with, that is all but the searched one.
+        ceiling: the score of a face and itself.
     """
 
     thresholds: NDArray[np.float64]
     counts: NDArray[np.int32]
     others: int
+    ceiling: float = 1.0
+    limit: int | None = None
+    """Galleries up to this size are counted, larger ones follow; by default as large as the pool allows."""
 
     @classmethod
-    def of_pool(
-        cls, vectors: NDArray[np.float32], subjects: NDArray[np.int64], scores: BalancedScores, draws: int, seed: int
-    ) -> Self:
+    def of_pool(cls, pool: Pool, draws: int, seed: int) -> Self:
         """Count the look-alikes of one random face a person, `draws` times.
 
         Args:
-            vectors: float32 (n, d), unit length.
-            subjects: int64 (n,), equal for faces of one person.
-            scores: of the same faces; says where thresholds are worth counting.
+            pool: labelled people.
             draws: choices of one face a person; their mean has less noise of that choice.
             seed: of the choices.
 
         Raises:
             ConfigError: fewer than MINIMUM_PEOPLE people, or people whose faces are the same.
         """
-        people = scores.subject_count
-        if people < MINIMUM_PEOPLE:
-            raise ConfigError(f"thresholds need {MINIMUM_PEOPLE} labelled people, got {people}; label more people")
-        strictest = MEASURED_PAIRS / 2 / scores.person_pair_count
-        thresholds = scores.thresholds_at(np.geomspace(LARGEST_FMR, strictest, LEVELS))
+        if pool.size < MINIMUM_PEOPLE:
+            raise ConfigError(f"thresholds need {MINIMUM_PEOPLE} labelled people, got {pool.size}; label more people")
         generator = np.random.default_rng(seed)
-        pools = [vectors[one_face_each(subjects, generator)] for _ in range(draws)]
-        every = cls(thresholds, np.concatenate([look_alike_counts(pool, thresholds) for pool in pools]), people - 1)
+        pairings = [pool.strangers(generator) for _ in range(draws)]
+        thresholds, ceiling = levels_of(pairings[0]), pairings[0].ceiling
+        every = cls(thresholds, np.concatenate([look_alike_counts(p, thresholds) for p in pairings]), pool.size - 1)
         enough = int((every.pairs >= MEASURED_PAIRS).sum())
-        if thresholds[enough - 1] >= EDGES[-2]:
+        if enough < FEWEST_LEVELS or thresholds[enough - 1] >= ceiling - NEXT_TO_CEILING:
             raise ConfigError(
                 f"thresholds need people who differ, got {MEASURED_PAIRS} pairs or more with a similarity of 1; "
                 "check the labels"
             )
-        return cls(thresholds[:enough], every.counts[:, :enough], people - 1)
+        return cls(thresholds[:enough], every.counts[:, :enough], pool.size - 1, ceiling)
 
     @cached_property
     def pairs(self) -> NDArray[np.float64]:
@@ -153,14 +184,19 @@ class OpenSetRates:
 
     @cached_property
     def tail_exponent(self) -> float:
-        return tail_exponent(self.thresholds, self.pairs)
+        return tail_exponent(self.thresholds, self.pairs, self.ceiling)
+
+    @property
+    def largest(self) -> int:
+        """People in the largest gallery that is counted."""
+        return min(self.others, self.limit or self.others)
 
     @cached_property
     def growth(self) -> NDArray[np.float64]:
         """The exponent `a` at each threshold, float64 (t,) in [0.5, 1]; held where few people have look-alikes."""
-        quarter = max(self.others // 4, 1)
-        whole, part = self._measured_hazards(self.others), self._measured_hazards(quarter)
-        exponents = np.log(whole / part) / math.log(self.others / quarter)
+        quarter = max(self.largest // 4, 1)
+        whole, part = self._measured_hazards(self.largest), self._measured_hazards(quarter)
+        exponents = np.log(whole / part) / math.log(self.largest / quarter)
         # Fewer than five people tell nothing of growth.
         held = np.flatnonzero(whole * (self.others + 1) >= 5)[-1]
         exponents[held:] = exponents[held]
@@ -168,10 +204,10 @@ class OpenSetRates:
 
     def hazards(self, gallery_size: int) -> NDArray[np.float64]:
         """Return -log(1 - FPIR) at each threshold, float64 (t,), rising with the size, falling with the threshold."""
-        if gallery_size <= self.others:
+        if gallery_size <= self.largest:
             return self._measured_hazards(gallery_size)
-        whole = self._measured_hazards(self.others)
-        return np.maximum(whole, np.minimum.accumulate(whole * (gallery_size / self.others) ** self.growth))
+        whole = self._measured_hazards(self.largest)
+        return np.maximum(whole, np.minimum.accumulate(whole * (gallery_size / self.largest) ** self.growth))
 
     def rates(self, gallery_size: int) -> NDArray[np.float64]:
         """Return FPIR at each of `thresholds`, float64 (t,)."""
@@ -189,9 +225,9 @@ class OpenSetRates:
         if asked >= hazards[-1]:
             threshold = float(np.interp(-math.log(asked), -np.log(hazards), self.thresholds))
             pairs = float(np.interp(threshold, self.thresholds, self.pairs))
-            return OperatingPoint(threshold, math.floor(pairs), extrapolated=gallery_size > self.others)
+            return OperatingPoint(threshold, math.floor(pairs), extrapolated=gallery_size > self.largest)
         beyond = asked / float(hazards[-1])
-        threshold = tail_threshold(float(self.thresholds[-1]), beyond, self.tail_exponent)
+        threshold = tail_threshold(float(self.thresholds[-1]), beyond, self.tail_exponent, self.ceiling)
         return OperatingPoint(threshold, math.floor(self.pairs[-1] * beyond), extrapolated=True)
 
     def _measured_hazards(self, gallery_size: int) -> NDArray[np.float64]:
@@ -200,8 +236,8 @@ class OpenSetRates:
         return -np.log1p(-np.minimum(rates, 1.0 - 1e-12))
 
 
-def tail_exponent(thresholds: NDArray[np.float64], pairs: NDArray[np.float64]) -> float:
-    """Return the power of (1 - threshold) by which pairs fall between TAIL_PAIRS and the last threshold.
+def tail_exponent(thresholds: NDArray[np.float64], pairs: NDArray[np.float64], ceiling: float = 1.0) -> float:
+    """Return the power of (ceiling - threshold) by which pairs fall between TAIL_PAIRS and the last threshold.
 
     From two points of the counts, not from the mean excess over the first: pairs that are one person under two names
     stand far out, and a few of them would make the tail much heavier.
@@ -209,7 +245,8 @@ def tail_exponent(thresholds: NDArray[np.float64], pairs: NDArray[np.float64]) -
     Args:
         thresholds: float64 (t,), ascending.
         pairs: pairs of people at or above each, float64 (t,), positive.
+        ceiling: the score of a face and itself.
     """
     start = min(int((pairs > TAIL_PAIRS).sum()), len(pairs) - 2)
     fall = math.log(pairs[start] / pairs[-1])
-    return fall / math.log((1.0 - thresholds[start]) / (1.0 - thresholds[-1]))
+    return fall / math.log((ceiling - thresholds[start]) / (ceiling - thresholds[-1]))

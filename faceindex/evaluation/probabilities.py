@@ -1,15 +1,17 @@
 """From similarities to probabilities: logistic fits on pairs and on simulated searches, each person counted once.
 
-Knows unit vectors and subject numbers; nothing of files or models.
+Knows scores of pairings of people; nothing of files or models.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.errors import ConfigError
-from faceindex.evaluation.scores import EDGES, BalancedScores, one_face_each, score_blocks
+from faceindex.evaluation.pairing import Pairing, Pool
+from faceindex.evaluation.scores import EDGES, BalancedScores
 
 RIDGE = 1e-4
 """Penalty on standardised slopes, in units of one trial: keeps the fit finite where the classes do not overlap."""
@@ -17,10 +19,12 @@ RIDGE = 1e-4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Searches:
-    """Simulated searches of galleries of one face a person; for each the first candidate, and whether it is right."""
+    """Simulated searches of galleries of people; for each the first candidate, and whether it is right."""
 
-    similarities: NDArray[np.float64]
+    scores: NDArray[np.float64]
     """Of the first candidate, float64 (s,)."""
+    margins: NDArray[np.float64]
+    """By how much it stands above the next person, float64 (s,)."""
     gallery_sizes: NDArray[np.int64]
     right: NDArray[np.bool_]
     """Whether the first candidate is the person searched for; never for a stranger."""
@@ -28,81 +32,81 @@ class Searches:
     """At each gallery size half for enrolled people and half for strangers, equal within each half; 1 on average."""
 
 
-def simulate_searches(
-    vectors: NDArray[np.float32],
-    subjects: NDArray[np.int64],
-    gallery_sizes: list[int],
-    draws: int,
-    seed: int,
-) -> Searches:
+def simulate_searches(pool: Pool, gallery_sizes: list[int], draws: int, seed: int) -> Searches:
     """Search galleries of random people for everybody: once as strangers, and once enrolled, those with a second face.
 
     The people stand in a random order, and the gallery of size N of a search is the first N others, or N - 1 others
-    and the person itself when enrolled: one running maximum answers the search at every size.
+    and the person itself when enrolled: one pass answers the search at every size.
 
     Args:
-        vectors: float32 (n, d), unit length.
-        subjects: int64 (n,), equal for faces of one person.
-        gallery_sizes: each from 2 to the number of people less one.
+        pool: labelled people.
+        gallery_sizes: ascending, each from 3 to the number of people less one.
         draws: choices of faces and of the order.
         seed: of the choices.
 
     Raises:
         ConfigError: nobody has two faces, or a gallery size is out of range.
     """
-    known, subjects = np.unique(subjects, return_inverse=True)
-    people = len(known)
-    if not gallery_sizes or min(gallery_sizes) < 2 or max(gallery_sizes) >= people:
-        raise ConfigError(f"galleries of 2 to {people - 1} people can be simulated with this pool, got {gallery_sizes}")
+    if not gallery_sizes or min(gallery_sizes) < 3 or max(gallery_sizes) >= pool.size:
+        raise ConfigError(
+            f"galleries of 3 to {pool.size - 1} people can be simulated with this pool, got {gallery_sizes}"
+        )
     generator = np.random.default_rng(seed)
-    parts = [_searches_of_draw(vectors, subjects, gallery_sizes, generator) for _ in range(draws)]
-    similarities, sizes, right, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Searches(similarities, sizes, right, weights / weights.mean())
+    parts = [_searches_of_draw(pool, np.array(gallery_sizes), generator) for _ in range(draws)]
+    scores, margins, sizes, right, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Searches(scores, margins, sizes, right, weights / weights.mean())
 
 
 def _searches_of_draw(
-    vectors: NDArray[np.float32],
-    subjects: NDArray[np.int64],
-    gallery_sizes: list[int],
-    generator: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
-    enrolled = generator.permutation(one_face_each(subjects, generator))
-    others = np.setdiff1d(np.arange(len(subjects)), enrolled)
-    if len(others) == 0:
-        raise ConfigError("probabilities need people with two faces or more, got none; label more photos of a person")
-    probes = others[one_face_each(subjects[others], generator)]
-    place = np.empty(len(enrolled), np.int64)
-    place[subjects[enrolled]] = np.arange(len(enrolled))
-    sizes = np.array(gallery_sizes)
-    stranger = _best_other(vectors[enrolled], vectors[enrolled], np.arange(len(enrolled)), sizes)
-    rival = _best_other(vectors[probes], vectors[enrolled], place[subjects[probes]], sizes - 1)
-    own = np.einsum("ij,ij->i", vectors[probes], vectors[enrolled[place[subjects[probes]]]])[:, None]
-    similarities = np.concatenate([stranger, np.maximum(own, rival)])
-    right = np.concatenate([np.zeros(stranger.shape, np.bool_), own > rival])
-    weights = np.repeat([1.0 / len(enrolled), 1.0 / len(probes)], [stranger.size, rival.size])
-    return similarities.ravel().astype(np.float64), np.tile(sizes, len(similarities)), right.ravel(), weights
+    pool: Pool, sizes: NDArray[np.int64], generator: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64]]:
+    order = generator.permutation(pool.size)
+    strangers, mated = pool.strangers(generator), pool.mated(generator)
+    first, second, _ = _best_two(strangers, order, sizes)
+    rival, rival_second, own = _best_two(mated, order, sizes - 1)
+    right = own > rival
+    scores = np.concatenate([first, np.maximum(own, rival)])
+    runners_up = np.concatenate([second, np.where(right, rival, np.maximum(own, rival_second))])
+    weights = np.repeat([1.0 / len(first), 1.0 / len(rival)], [first.size, rival.size])
+    right = np.concatenate([np.zeros(first.shape, np.bool_), right])
+    margins = (scores - runners_up).ravel().astype(np.float64)
+    return scores.ravel().astype(np.float64), margins, np.tile(sizes, len(scores)), right.ravel(), weights
 
 
-def _best_other(
-    probes: NDArray[np.float32], gallery: NDArray[np.float32], own: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return the highest cosine among the first `size` faces other than the one at `own`, float32 (probes, sizes)."""
-    best = np.empty((len(probes), len(sizes)), np.float32)
-    for start, cosines in score_blocks(probes, gallery):
-        place = own[start : start + len(cosines)]
-        cosines[np.arange(len(cosines)), place] = -1.0
-        running = np.maximum.accumulate(cosines, axis=1)
-        # A gallery that would hold the own face takes one more of the others instead.
-        column = sizes[None, :] - 1 + (place[:, None] < sizes[None, :])
-        best[start : start + len(cosines)] = np.take_along_axis(running, column, axis=1)
-    return best
+def _best_two(
+    pairing: Pairing, order: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the highest and next score among the first `size` others in this order, and the own score.
+
+    Float32 (probes, sizes), the same, and (probes, 1).
+    """
+    best = np.empty((2, len(pairing.probes), len(sizes)), np.float32)
+    own = np.empty((len(pairing.probes), 1), np.float32)
+    for start, scores in pairing.blocks():
+        rows = slice(start, start + len(scores))
+        column = pairing.own[rows, None]
+        own[rows] = np.take_along_axis(scores, column, axis=1)
+        others = scores[:, order][order[None] != column].reshape(len(scores), -1)
+        two = np.full((len(scores), 2), -np.inf, np.float32)
+        for index, (begin, end) in enumerate(pairwise([0, *sizes.tolist()])):
+            two = np.partition(np.concatenate([two, others[:, begin:end]], axis=1), -2, axis=1)[:, -2:]
+            best[:, rows, index] = two.T[::-1]
+    return best[0], best[1], own
 
 
-def fit_identified(searches: Searches) -> dict[str, float]:
-    """Fit log-odds that the first candidate is right: intercept + similarity * s + log_gallery_size * log(N)."""
-    features = np.column_stack([searches.similarities, np.log(searches.gallery_sizes)])
+def fit_identified(searches: Searches, *, margin: bool = False) -> dict[str, float]:
+    """Fit log-odds that the first candidate is right: intercept + score * s + log_gallery_size * log(N).
+
+    Args:
+        searches: simulated.
+        margin: adds `margin` times the margin to the next person.
+    """
+    columns = {"score": searches.scores, "log_gallery_size": np.log(searches.gallery_sizes)}
+    if margin:
+        columns["margin"] = searches.margins
+    features = np.column_stack(list(columns.values()))
     intercept, slopes = fit_logistic(features, searches.right.astype(np.float64), searches.weights)
-    return {"intercept": intercept, "similarity": float(slopes[0]), "log_gallery_size": float(slopes[1])}
+    return {"intercept": intercept, **dict(zip(columns, map(float, slopes), strict=True))}
 
 
 def fit_same(scores: BalancedScores) -> dict[str, float]:

@@ -17,6 +17,8 @@ from faceindex.types import ModelId
 
 SCHEMA = "faceindex.thresholds/1"
 
+Source = Literal["labels", "archive", "model"]
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -28,7 +30,7 @@ class Threshold:
     """The false positive identification rate asked for, if one was."""
     fmr: float | None = None
     """The false match rate asked for, if one was."""
-    source: Literal["labels", "archive", "model", "user"] = "model"
+    source: Source | Literal["user"] = "model"
     extrapolated: bool = False
     """Whether the error rate was not measured at this gallery size, but follows from the trend of those that were."""
     trials: int | None = None
@@ -36,6 +38,18 @@ class Threshold:
     pairs: int | None = None
     """Pairs of different people at or above a threshold at least this strict: log(rate) is known to about
     1 / sqrt(pairs)."""
+    interval: tuple[float, float] | None = None
+    """The rate that may be expected of people like those measured, in four of five cases; None where no pair is."""
+
+    def basis(self) -> dict[str, Any]:
+        """Return what the threshold rests on, for answers and manifests."""
+        return {
+            "threshold_source": self.source,
+            "extrapolated": self.extrapolated,
+            "trials": self.trials,
+            "pairs": self.pairs,
+            "interval": self.interval,
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +69,9 @@ class ThresholdGrid:
     """Pairs of people at or above each threshold, counted or, where extrapolated, expected."""
     extrapolated: Sequence[Sequence[bool]]
     tail_exponent: float
-    """Beyond the strictest threshold, error rates fall like (1 - threshold) to this power."""
+    """Beyond the strictest threshold, error rates fall like (ceiling - threshold) to this power."""
+    ceiling: float
+    """The score of a face and itself: 1 for cosines; for normalised scores, that of a face with usual surroundings."""
 
     @classmethod
     def from_json(cls, section: Mapping[str, Any]) -> Self:
@@ -78,22 +94,85 @@ class ThresholdGrid:
         threshold = sum(weight * self.thresholds[row][column] for row, column, weight in cells)
         pairs = min(self.pairs[row][column] for row, column, _ in cells)
         extrapolated = beyond < 1.0 or any(self.extrapolated[row][column] for row, column, _ in cells)
-        return tail_threshold(threshold, beyond, self.tail_exponent), math.floor(pairs * beyond), extrapolated
+        return (
+            tail_threshold(threshold, beyond, self.tail_exponent, self.ceiling),
+            math.floor(pairs * beyond),
+            extrapolated,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreTable:
+    """Error rates and probabilities of searches by one kind of score: cosines, or normalised scores."""
+
+    identification: ThresholdGrid
+    identified: Mapping[str, float] | None
+    """log-odds = intercept + score * s + log_gallery_size * log(N); None where too few people have several faces."""
+    identified_by_margin: Mapping[str, float] | None
+    """The same and `margin` times the margin to the next person, where that is known."""
+    clumping: float
+    """Standard deviation of log(rate) that comes on top of 1 / sqrt(pairs), as look-alikes come in groups."""
+
+    @classmethod
+    def from_json(cls, section: Mapping[str, Any]) -> Self:
+        """Read one section of a table."""
+        return cls(
+            identification=ThresholdGrid.from_json(section["identification"]),
+            identified=section["identified"],
+            identified_by_margin=section["identified_by_margin"],
+            clumping=section["clumping"],
+        )
+
+    def probability(self, score: float, gallery_size: int, margin: float | None = None) -> float | None:
+        """Return how probable it is that the first candidate is the person searched for, 0 to 1; None where unknown.
+
+        At even odds that the person is in the gallery at all. Rises with the score and the margin.
+        """
+        fit = self.identified if margin is None else self.identified_by_margin
+        if fit is None:
+            return None
+        log_odds = fit["intercept"] + fit["score"] * score + fit["log_gallery_size"] * math.log(max(gallery_size, 1))
+        return _probability(log_odds + (0.0 if margin is None else fit["margin"] * margin))
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """How scores are normalised: constants of one model, chosen by `benchmarks/normalisation.py`."""
+
+    k: int
+    """Look-alikes that a mean is over, at most."""
+    weight: float
+    """How much of the mean is taken off; 0 leaves cosines as they are, 1 levels groups of people most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormalisedTable(ScoreTable):
+    """The same of scores normalised by a cohort, and how they were."""
+
+    normalisation: Normalisation
+
+    @classmethod
+    def from_json(cls, section: Mapping[str, Any]) -> Self:
+        """Read the section `normalised` of a table."""
+        plain = ScoreTable.from_json(section)
+        shared = {field.name: getattr(plain, field.name) for field in fields(ScoreTable)}
+        return cls(**shared, normalisation=Normalisation(section["k"], section["weight"]))
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTable:
-    """Error rates and probabilities of one model, measured once on labelled photos."""
+    """Error rates and probabilities of one model, measured on labelled photos."""
 
     model: ModelId
     people: int
-    identification: ThresholdGrid
+    source: Source
+    """Whether the people measured are those of the archive, those of the model's own table, or these fitted to it."""
     verification: ThresholdGrid
     """Its only gallery size is 1."""
-    identified: Mapping[str, float]
-    """log-odds = intercept + similarity * s + log_gallery_size * log(N)"""
-    same: Mapping[str, float]
+    same: Mapping[str, float] | None
     """log-odds = intercept + similarity * s"""
+    cosines: ScoreTable
+    normalised: NormalisedTable | None
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -108,15 +187,16 @@ class ModelTable:
             return cls(
                 model=ModelId(document["model"]),
                 people=document["people"],
-                identification=ThresholdGrid.from_json(document["identification"]),
+                source=document["source"],
                 verification=ThresholdGrid.from_json(document["verification"]),
-                identified=document["probability"]["identified"],
-                same=document["probability"]["same"],
+                same=document["same"],
+                cosines=ScoreTable.from_json(document["cosines"]),
+                normalised=NormalisedTable.from_json(document["normalised"]) if document["normalised"] else None,
             )
         except KeyError as error:
             raise ConfigError(f"the threshold table of {document.get('model')} has no {error}") from error
 
-    def identification_threshold(self, fpir: float, gallery_size: int) -> Threshold:
+    def identification_threshold(self, fpir: float, gallery_size: int, *, normalised: bool = False) -> Threshold:
         """Return the threshold at which a share `fpir` of the searches of strangers finds somebody in the gallery.
 
         Args:
@@ -124,13 +204,16 @@ class ModelTable:
                 extrapolated by its tail; above the largest it is that of the largest, stricter than asked.
             gallery_size: faces in the gallery. The table is made with one face a person: counting faces, where
                 people are not known, errs to the strict side. An empty gallery counts as one face.
+            normalised: for normalised scores instead of cosines.
 
         Raises:
             ConfigError: `fpir` is not between 0 and 1.
         """
-        _require_rate("fpir", fpir)
-        value, pairs, extrapolated = self.identification.look_up(fpir, gallery_size)
-        return Threshold(value, fpir=fpir, extrapolated=extrapolated, trials=self.people, pairs=pairs)
+        require_rate("fpir", fpir)
+        scores = self.scores(normalised=normalised)
+        value, pairs, extrapolated = scores.identification.look_up(fpir, gallery_size)
+        interval = _interval(fpir, pairs, scores.clumping)
+        return Threshold(value, fpir, None, self.source, extrapolated, self.people, pairs, interval)
 
     def verification_threshold(self, fmr: float) -> Threshold:
         """Return the threshold that a share `fmr` of the comparisons of two different people reaches.
@@ -138,28 +221,42 @@ class ModelTable:
         Raises:
             ConfigError: `fmr` is not between 0 and 1.
         """
-        _require_rate("fmr", fmr)
+        require_rate("fmr", fmr)
         value, pairs, extrapolated = self.verification.look_up(fmr, 1)
         trials = self.people * (self.people - 1) // 2
-        return Threshold(value, fmr=fmr, extrapolated=extrapolated, trials=trials, pairs=pairs)
+        interval = _interval(fmr, pairs, self.cosines.clumping)
+        return Threshold(value, None, fmr, self.source, extrapolated, trials, pairs, interval)
 
-    def probability_identified(self, similarity: float, gallery_size: int) -> float:
+    def scores(self, *, normalised: bool = False) -> ScoreTable:
+        """Return the part for one kind of score."""
+        if not normalised:
+            return self.cosines
+        if self.normalised is None:
+            raise ConfigError(f"the threshold table of {self.model} has none for normalised scores")
+        return self.normalised
+
+    def probability_identified(self, similarity: float, gallery_size: int) -> float | None:
         """Return how probable it is that the most similar face of a gallery is the person searched for, 0 to 1.
 
         Holds for the first candidate, at even odds that the person is in the gallery at all, and rises with the
         similarity. Gallery size as in `identification_threshold`.
         """
-        fit = self.identified
-        size = math.log(max(gallery_size, 1))
-        return _probability(fit["intercept"] + fit["similarity"] * similarity + fit["log_gallery_size"] * size)
+        return self.cosines.probability(similarity, gallery_size)
 
-    def probability_same(self, similarity: float) -> float:
+    def probability_same(self, similarity: float) -> float | None:
         """Return how probable it is that two faces are one person, 0 to 1, when both were equally probable before."""
+        if self.same is None:
+            return None
         return _probability(self.same["intercept"] + self.same["similarity"] * similarity)
 
 
 def load_table(model: ModelId | str) -> ModelTable:
-    """Return the table shipped for a model.
+    """Return the table shipped for a model; see `load_document`."""
+    return ModelTable.from_json(load_document(model))
+
+
+def load_document(model: ModelId | str) -> Mapping[str, Any]:
+    """Return the document of the table shipped for a model.
 
     Args:
         model: `name@digest`; a name alone gets the table of that name, whatever weights it was made with.
@@ -172,27 +269,29 @@ def load_table(model: ModelId | str) -> ModelTable:
     file = resources.files(__package__).joinpath("shipped", f"{name}.json")
     if not file.is_file():
         raise ConfigError(f"no threshold table for model {name}: {advice}")
-    table = ModelTable.from_json(json.loads(file.read_text("utf-8")))
-    if digest and table.model != model:
+    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    if digest and document["model"] != model:
         raise ConfigError(
-            f"no threshold table for model {model}: the one shipped was made with {table.model}, with other weights or "
-            f"settings, and thresholds mean nothing for another model; {advice}"
+            f"no threshold table for model {model}: the one shipped was made with {document['model']}, with other "
+            f"weights or settings, and thresholds mean nothing for another model; {advice}"
         )
-    return table
+    return document
 
 
-def tail_threshold(threshold: float, ratio: float, exponent: float) -> float:
+def tail_threshold(threshold: float, ratio: float, exponent: float, ceiling: float = 1.0) -> float:
     """Return the threshold whose error rate is `ratio` times that of `threshold`, in the tail.
 
-    The tail is exponential in -log(1 - threshold), that is rates fall like (1 - threshold)^exponent: so it is for
-    random vectors of d dimensions, with d / 2. An exponential in the threshold itself would ask for cosines above 1.
+    The tail is exponential in -log(ceiling - threshold), that is rates fall like (ceiling - threshold)^exponent: so it
+    is for cosines of random vectors of d dimensions, with d / 2. An exponential in the threshold itself would ask for
+    cosines above 1.
 
     Args:
-        threshold: cosine similarity, below 1.
+        threshold: score, below the ceiling.
         ratio: above 0, at most 1.
         exponent: positive.
+        ceiling: the score of a face and itself.
     """
-    return 1.0 - (1.0 - threshold) * math.pow(ratio, 1.0 / exponent)
+    return ceiling - (ceiling - threshold) * math.pow(ratio, 1.0 / exponent)
 
 
 def _neighbours(ascending: Sequence[float], value: float) -> list[tuple[int, float]]:
@@ -210,6 +309,15 @@ def _probability(log_odds: float) -> float:
     return 0.5 * (1.0 + math.tanh(0.5 * log_odds))
 
 
-def _require_rate(name: str, rate: float) -> None:
+def _interval(rate: float, pairs: int, clumping: float) -> tuple[float, float] | None:
+    """Return 80 % limits of a rate whose logarithm has the variance 1 / pairs + clumping^2."""
+    if pairs < 1:
+        return None
+    factor = math.exp(1.2816 * math.sqrt(1.0 / pairs + clumping**2))
+    return rate / factor, min(1.0, rate * factor)
+
+
+def require_rate(name: str, rate: float) -> None:
+    """Raise `ConfigError` unless a rate lies between 0 and 1."""
     if not 0.0 < rate < 1.0:
         raise ConfigError(f"{name} is an error rate between 0 and 1, 0.01 for one in a hundred, got {rate:g}")

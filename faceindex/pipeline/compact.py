@@ -22,6 +22,7 @@ from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import crops_path, faces_path, photos_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table, write_table
+from faceindex.decisions.calibration import calibrated
 from faceindex.gallery.renew import with_gallery
 from faceindex.tables import CROPS, PHOTOS, completed, from_id_column
 
@@ -93,7 +94,7 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     )
     if rebuild:
         draft = replace(draft, shards=(), tombstones=None, quality=None)
-    finished = with_gallery(files, draft, catalog.settings.index, compact=True)
+    finished = calibrated(files, with_gallery(files, draft, catalog.settings.index, compact=True))
     if unchanged and finished.shards == served.shards and not rebuild:
         return served
     generations.publish(files, finished)

@@ -16,6 +16,7 @@ from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import plan_path, report_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table
+from faceindex.decisions.calibration import calibrated
 from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.renew import BUILD_BYTES, with_gallery
 from faceindex.pipeline.batches import Known
@@ -78,7 +79,8 @@ def publish_plan(
         runs=served.runs if served else {},
         previous=served.number if served else None,
     )
-    finished = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
+    renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
+    finished = calibrated(catalog.files, renewed)
     report.stop()
     report.of_generation(finished)
     text = json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode()
@@ -101,7 +103,8 @@ def publish_gallery(catalog: Catalog, served: Generation, *, build_bytes: int = 
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
-    finished = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
+    renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
+    finished = calibrated(catalog.files, renewed)
     generations.publish(catalog.files, finished)
     return finished
 

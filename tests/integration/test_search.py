@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 from PIL import Image, ImageFilter
 
 import faceindex
+from faceindex.answers import FaceAnswer
 from faceindex.cli.main import cli
 from faceindex.errors import ConfigError, FaceIndexError
 from faceindex.gallery.filters import Filters
 from faceindex.pipeline.run import IndexOptions, index_photos
-from faceindex.query import FaceAnswer
 from faceindex.tables import from_float16_column
 from tests.support.archives import ROOT, make_archive, portrait
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from faceindex.answers import FaceAnswer
 from faceindex.cli.search import _show_face
-from faceindex.query import FaceAnswer
 
 FACE = FaceAnswer(
     face=0,

@@ -23,15 +23,18 @@ def document(people):
 
 
 def test_thresholds_rise_with_the_gallery_and_with_the_strictness_everywhere(document):
-    for section in ("identification", "verification"):
-        thresholds = np.array(document[section]["thresholds"])
+    for grid in (
+        document["cosines"]["identification"],
+        document["verification"],
+    ):
+        thresholds = np.array(grid["thresholds"])
         assert (np.diff(thresholds, axis=0) > 0).all()
         assert (np.diff(thresholds, axis=1) > 0).all()
         assert thresholds.max() < 1
 
 
 def test_the_grid_reaches_from_one_face_to_ten_million(document):
-    grid = document["identification"]
+    grid = document["cosines"]["identification"]
     assert (GALLERY_SIZES[0], GALLERY_SIZES[-1]) == (1, 10**7)
     assert (FPIRS[0], FPIRS[-1]) == (0.5, 1e-4)
     for column in ("thresholds", "pairs", "extrapolated"):
@@ -39,7 +42,7 @@ def test_the_grid_reaches_from_one_face_to_ten_million(document):
 
 
 def test_measured_cells_rest_on_ten_pairs_and_a_gallery_within_the_pool(document):
-    grid = document["identification"]
+    grid = document["cosines"]["identification"]
     for size, pairs, extrapolated in zip(GALLERY_SIZES, grid["pairs"], grid["extrapolated"], strict=True):
         assert extrapolated == [size > 179 or count < 10 for count in pairs]
     assert not grid["extrapolated"][0][0]
@@ -73,3 +76,27 @@ def test_the_same_faces_and_seed_give_the_same_document(people, document):
 def test_three_people_give_no_table():
     with pytest.raises(ConfigError, match="20 labelled people, got 3"):
         make_model_table(*synthetic_people([2] * 3, seed=1), MODEL, data="three people")
+
+
+def test_a_model_with_constants_gets_normalised_scores_too():
+    people = synthetic_people([1, 2] * 200, seed=22)
+
+    document = make_model_table(*people, ModelId("dlib-resnet29@0123456789ab"), data="synthetic people", draws=1)
+
+    section = document["normalised"]
+    assert (section["k"], section["weight"]) == (10, 0.75)
+    assert section["cohort"] >= 100
+    thresholds = np.array(section["identification"]["thresholds"])
+    assert (np.diff(thresholds, axis=0) > 0).all()
+    assert (np.diff(thresholds, axis=1) > 0).all()
+    assert thresholds.max() < np.array(document["cosines"]["identification"]["thresholds"]).min()
+
+
+def test_one_face_each_borrows_probabilities_and_measures_the_rest(document):
+    people = synthetic_people([1] * 150, seed=23)
+
+    borrowed = make_model_table(*people, MODEL, data="one face each", draws=1, probabilities=document)
+
+    assert borrowed["same"] == document["same"]
+    assert borrowed["cosines"]["identified"] == document["cosines"]["identified"]
+    assert borrowed["cosines"]["identification"] != document["cosines"]["identification"]

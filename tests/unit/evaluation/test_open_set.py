@@ -14,13 +14,17 @@ from faceindex.evaluation.open_set import (
     no_match_probabilities,
     tail_exponent,
 )
-from faceindex.evaluation.scores import balanced_scores
+from faceindex.evaluation.pairing import Pairing, Pool
 from tests.support.people import synthetic_people
 
 
 def rates_of(faces, seed, draws=3):
     vectors, subjects = synthetic_people(faces, seed)
-    return OpenSetRates.of_pool(vectors, subjects, balanced_scores(vectors, subjects), draws, seed)
+    return OpenSetRates.of_pool(Pool.of(vectors, subjects), draws, seed)
+
+
+def among_each_other(vectors):
+    return Pairing(vectors, vectors, np.arange(len(vectors)))
 
 
 def point_of(rates, fpir, size):
@@ -37,7 +41,7 @@ def test_look_alikes_equal_a_double_loop():
     vectors, _ = synthetic_people([1] * 30, seed=1)
     thresholds = np.array([0.8, 0.85, 0.9, 0.93])
 
-    counts = look_alike_counts(vectors, thresholds)
+    counts = look_alike_counts(among_each_other(vectors), thresholds)
 
     slow = [[sum(vectors[i] @ vectors[j] >= t for j in range(30) if j != i) for t in thresholds] for i in range(30)]
     assert counts.tolist() == slow
@@ -45,7 +49,7 @@ def test_look_alikes_equal_a_double_loop():
 
 def test_a_face_at_the_threshold_is_a_match():
     vectors = np.array([[1, 0], [0.5, 0.75**0.5]], np.float32)
-    assert look_alike_counts(vectors, np.array([0.5])).tolist() == [[1], [1]]
+    assert look_alike_counts(among_each_other(vectors), np.array([0.5])).tolist() == [[1], [1]]
 
 
 @pytest.mark.parametrize("others", [1, 2, 5, 13])
@@ -71,7 +75,7 @@ def test_fpir_equals_the_share_of_all_galleries_that_match(size):
     vectors, _ = synthetic_people([1] * 7, seed=3)
     thresholds = np.array([0.78, 0.82, 0.86, 0.9])
 
-    found = false_positive_rates(look_alike_counts(vectors, thresholds), 6, size)
+    found = false_positive_rates(look_alike_counts(among_each_other(vectors), thresholds), 6, size)
 
     slow = []
     for threshold in thresholds:
@@ -98,9 +102,7 @@ def test_a_gallery_that_the_pool_cannot_fill_is_refused(size):
 
 def test_draws_are_averaged_not_added():
     vectors, subjects = synthetic_people([1] * 60, seed=5)
-    scores = balanced_scores(vectors, subjects)
-
-    once, thrice = (OpenSetRates.of_pool(vectors, subjects, scores, draws, seed=0) for draws in (1, 3))
+    once, thrice = (OpenSetRates.of_pool(Pool.of(vectors, subjects), draws, seed=0) for draws in (1, 3))
 
     assert thrice.counts.shape[0] == 3 * once.counts.shape[0]
     assert thrice.pairs == pytest.approx(once.pairs)
@@ -175,9 +177,8 @@ def test_too_few_people_are_refused():
 
 def test_people_who_are_all_alike_are_refused():
     vectors = np.tile(np.array([[0.6, 0.8]], np.float32), (30, 1))
-    scores = balanced_scores(vectors, np.arange(30))
     with pytest.raises(ConfigError, match="people who differ"):
-        OpenSetRates.of_pool(vectors, np.arange(30), scores, draws=1, seed=0)
+        OpenSetRates.of_pool(Pool.of(vectors, np.arange(30)), draws=1, seed=0)
 
 
 def test_the_fewest_people_allowed_give_thresholds():

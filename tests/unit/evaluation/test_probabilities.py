@@ -3,6 +3,7 @@ import pytest
 
 from faceindex.errors import ConfigError
 from faceindex.evaluation import probabilities as module
+from faceindex.evaluation.pairing import Pairing, Pool
 from faceindex.evaluation.probabilities import fit_identified, fit_logistic, fit_same, simulate_searches
 from faceindex.evaluation.scores import balanced_scores
 from tests.support.people import synthetic_people
@@ -55,26 +56,42 @@ def test_classes_that_do_not_overlap_give_a_finite_fit():
     assert slopes[0] > 10
 
 
-@pytest.mark.parametrize("sizes", [[1, 2, 5], [8], [3, 8]])
-def test_the_best_other_equals_a_double_loop(monkeypatch, sizes):
+@pytest.mark.parametrize("sizes", [[2, 5], [8], [3, 8]])
+def test_the_best_two_others_equal_a_double_loop(monkeypatch, sizes):
     monkeypatch.setattr("faceindex.evaluation.scores.BLOCK_ROWS", 4)
     gallery, _ = synthetic_people([1] * 9, seed=1)
     probes, _ = synthetic_people([1] * 7, seed=2)
-    own = np.array([0, 1, 2, 8, 4, 7, 3])
+    own, order = np.array([0, 1, 2, 8, 4, 7, 3]), np.random.default_rng(0).permutation(9)
+    pairing = Pairing(probes, gallery, own, strangers=False)
 
-    found = module._best_other(probes, gallery, own, np.array(sizes))
+    best, second, own_scores = module._best_two(pairing, order, np.array(sizes))
 
-    slow = [[max([probes[i] @ gallery[j] for j in range(9) if j != own[i]][:size]) for size in sizes] for i in range(7)]
-    assert found == pytest.approx(np.array(slow))
+    others = [[probes[i] @ gallery[j] for j in order if j != own[i]] for i in range(7)]
+    assert best == pytest.approx(np.array([[max(row[:size]) for size in sizes] for row in others]))
+    assert second == pytest.approx(np.array([[sorted(row[:size])[-2] for size in sizes] for row in others]))
+    assert own_scores[:, 0] == pytest.approx((probes * gallery[own]).sum(axis=1))
+
+
+def test_the_margin_is_the_distance_to_the_next_person_whoever_is_first():
+    vectors, subjects = synthetic_people([2] * 12, seed=14, within=0.001)
+
+    searches = simulate_searches(Pool.of(vectors, subjects), [11], draws=1, seed=0)
+
+    cosines = vectors[::2] @ vectors[::2].T - 2 * np.eye(12)
+    nearest = np.sort(cosines, axis=1)
+    strangers, enrolled = np.sort(searches.margins[:12]), np.sort(searches.margins[12:])
+    assert strangers == pytest.approx(np.sort(nearest[:, -1] - nearest[:, -2]), abs=5e-3)
+    # The own face comes first; ten others stand behind it, whoever of the eleven is left out.
+    assert (enrolled >= np.sort(1 - nearest[:, -1]) - 5e-3).all()
 
 
 def test_searches_are_half_mated_at_every_gallery_size():
     vectors, subjects = synthetic_people([1] * 30 + [2] * 10, seed=3)
 
-    searches = simulate_searches(vectors, subjects, [2, 11, 39], draws=2, seed=0)
+    searches = simulate_searches(Pool.of(vectors, subjects), [3, 11, 39], draws=2, seed=0)
 
     assert len(searches.right) == 3 * 2 * (40 + 10)
-    for size in (2, 11, 39):
+    for size in (3, 11, 39):
         at_size = searches.gallery_sizes == size
         mated = at_size & (searches.weights > np.median(searches.weights))
         assert mated.sum() == 2 * 10
@@ -86,46 +103,48 @@ def test_searches_are_half_mated_at_every_gallery_size():
 def test_enrolled_people_are_found_by_their_other_face_and_strangers_by_nobody_s():
     vectors, subjects = synthetic_people([2] * 25, seed=4, within=0.001)
 
-    searches = simulate_searches(vectors, subjects, [24], draws=1, seed=0)
+    searches = simulate_searches(Pool.of(vectors, subjects), [24], draws=1, seed=0)
 
     assert searches.right.tolist() == [False] * 25 + [True] * 25
     cosines = vectors[::2] @ vectors[::2].T - 2 * np.eye(25)
-    assert np.sort(searches.similarities[:25]) == pytest.approx(np.sort(cosines.max(axis=1)), abs=2e-3)
-    assert searches.similarities[25:] == pytest.approx(1, abs=1e-4)
+    assert np.sort(searches.scores[:25]) == pytest.approx(np.sort(cosines.max(axis=1)), abs=2e-3)
+    assert searches.scores[25:] == pytest.approx(1, abs=1e-4)
 
 
 def test_subject_numbers_carry_no_meaning():
     vectors, subjects = synthetic_people([1, 2, 3] * 12, seed=5)
-    plain = simulate_searches(vectors, subjects, [5, 30], draws=1, seed=0)
-    renamed = simulate_searches(vectors, subjects * 1000 + 7, [5, 30], draws=1, seed=0)
-    assert renamed.similarities.tolist() == plain.similarities.tolist()
+    plain = simulate_searches(Pool.of(vectors, subjects), [5, 30], draws=1, seed=0)
+    renamed = simulate_searches(Pool.of(vectors, subjects * 1000 + 7), [5, 30], draws=1, seed=0)
+    assert renamed.scores.tolist() == plain.scores.tolist()
 
 
-@pytest.mark.parametrize("sizes", [[], [1], [2, 36]])
+@pytest.mark.parametrize("sizes", [[], [2], [3, 36]])
 def test_gallery_sizes_out_of_reach_are_refused(sizes):
     vectors, subjects = synthetic_people([2] * 36, seed=6)
-    with pytest.raises(ConfigError, match="galleries of 2 to 35 people"):
-        simulate_searches(vectors, subjects, sizes, draws=1, seed=0)
+    with pytest.raises(ConfigError, match="galleries of 3 to 35 people"):
+        simulate_searches(Pool.of(vectors, subjects), sizes, draws=1, seed=0)
 
 
 def test_people_with_one_face_each_tell_no_probability():
     vectors, subjects = synthetic_people([1] * 30, seed=7)
     with pytest.raises(ConfigError, match="people with two faces or more, got none"):
-        simulate_searches(vectors, subjects, [2], draws=1, seed=0)
+        simulate_searches(Pool.of(vectors, subjects), [3], draws=1, seed=0)
     with pytest.raises(ConfigError, match="people with two faces or more, got none"):
         fit_same(balanced_scores(vectors, subjects))
 
 
 def test_a_face_added_to_the_gallery_makes_the_same_similarity_less_probable():
     vectors, subjects = synthetic_people([2] * 300, seed=8)
-    fit = fit_identified(simulate_searches(vectors, subjects, [2, 10, 50, 200], draws=2, seed=0))
-    assert fit["similarity"] > 0
+    fit = fit_identified(simulate_searches(Pool.of(vectors, subjects), [3, 10, 50, 200], draws=2, seed=0))
+    assert fit["score"] > 0
     assert fit["log_gallery_size"] < 0
 
 
 @pytest.mark.parametrize("size", [20, 200, 1000])
 def test_of_answers_given_at_a_probability_so_many_are_right(size):
-    fit = fit_identified(simulate_searches(*synthetic_people([1, 2] * 400, seed=9), [5, 20, 100, 500], draws=3, seed=0))
+    fit = fit_identified(
+        simulate_searches(Pool.of(*synthetic_people([1, 2] * 400, seed=9)), [5, 20, 100, 500], draws=3, seed=0)
+    )
     vectors, _ = synthetic_people([2] * 4000, seed=10)
     enrolled, probes = vectors[::2][:size], vectors[1::2]
 
@@ -134,9 +153,7 @@ def test_of_answers_given_at_a_probability_so_many_are_right(size):
     searches = np.concatenate([mated, cosines[size:]])
     truth = np.concatenate([np.arange(4000 - size) % size, np.full(4000 - size, -1)])
     right = searches.argmax(axis=1) == truth
-    told = logistic(
-        fit["intercept"] + fit["similarity"] * searches.max(axis=1) + fit["log_gallery_size"] * np.log(size)
-    )
+    told = logistic(fit["intercept"] + fit["score"] * searches.max(axis=1) + fit["log_gallery_size"] * np.log(size))
 
     bins = np.digitize(told, [0.1, 0.3, 0.5, 0.7, 0.9])
     gaps = [abs(told[bins == b].mean() - right[bins == b].mean()) for b in range(6) if (bins == b).sum() >= 200]

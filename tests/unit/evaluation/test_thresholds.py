@@ -30,23 +30,25 @@ def shipped():
 
 
 def test_a_cell_of_the_table_is_looked_up_exactly(document, table):
-    grid = document["identification"]
+    grid = document["cosines"]["identification"]
     row, column = grid["gallery_sizes"].index(100), grid["rates"].index(0.1)
 
     found = table.identification_threshold(0.1, 100)
 
+    pairs = grid["pairs"][row][column]
     assert found == Threshold(
         value=pytest.approx(grid["thresholds"][row][column], abs=1e-12),
         fpir=0.1,
         source="model",
         extrapolated=False,
         trials=180,
-        pairs=grid["pairs"][row][column],
+        pairs=pairs,
+        interval=tuple(pytest.approx(0.1 * math.exp(z * math.sqrt(1 / pairs + 0.01))) for z in (-1.2816, 1.2816)),
     )
 
 
 def test_halfway_between_four_cells_stands_their_mean(document, table):
-    grid = document["identification"]
+    grid = document["cosines"]["identification"]
     row, column = grid["gallery_sizes"].index(20), grid["rates"].index(0.1)
     corners = [grid["thresholds"][r][c] for r in (row, row + 1) for c in (column, column + 1)]
 
@@ -64,7 +66,7 @@ def test_a_lookup_next_to_an_extrapolated_cell_is_extrapolated(table):
 
 
 def test_rates_below_the_table_follow_its_tail(document, table):
-    grid = document["identification"]
+    grid = document["cosines"]["identification"]
     row = grid["gallery_sizes"].index(100)
 
     found = table.identification_threshold(1e-6, 100)
@@ -80,7 +82,7 @@ def test_galleries_beyond_the_table_take_a_rate_divided_by_their_excess(document
 
     found = table.identification_threshold(1e-3, 4 * 10**7)
 
-    exponent = document["identification"]["tail_exponent"]
+    exponent = document["cosines"]["identification"]["tail_exponent"]
     assert found.value == pytest.approx(tail_threshold(largest.value, 0.25, exponent))
     assert found.value > largest.value
     assert found.extrapolated
@@ -166,7 +168,7 @@ def test_the_shipped_table_is_measured_on_thousands_of_people(shipped):
 
 
 def test_shipped_thresholds_rise_with_the_gallery_and_with_the_strictness_everywhere(shipped):
-    rows = shipped.identification.thresholds
+    rows = shipped.cosines.identification.thresholds
     assert all(low < high for row in rows for low, high in pairwise(row))
     assert all(low < high for one, two in pairwise(rows) for low, high in zip(one, two, strict=True))
 
