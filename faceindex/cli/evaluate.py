@@ -4,16 +4,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import rich_click as click
 
-from faceindex.cli.options import catalog_option, console, device_option, json_option, print_json
+from faceindex.cli.options import catalog_option, console, counted, device_option, json_option, print_json
 
 if TYPE_CHECKING:
     from faceindex.evaluation.assessment import Assessment
     from faceindex.labelled import LabelledFaces
     from faceindex.query import OpenCatalog
+
+Labels = Literal["folders", "names"]
+"""Who a face is of: the folder its photo is in, or the name that the catalog has."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -50,20 +53,17 @@ def evaluate_catalog(
 ) -> None:
     """Measure the error rates of a catalog on its own labelled faces.
 
-    Of several faces in a photo the most prominent one counts. Needs two photos or more of some people; searches are
-    measured from 20 people on, and are worth something from some hundred on.
+    The people are those that faces were imported with, or the folders that photos are in. Of several faces in a photo
+    the most prominent one counts. Needs two photos or more of some people; searches are measured from 20 people on,
+    and are worth something from some hundred on.
     """
     import faceindex
-    from faceindex.errors import ConfigError
 
-    if not people_from_folders:
-        raise ConfigError(
-            "error rates need labels: give --people-from-folders if each person has a folder of their own"
-        )
     _require_outputs(report, plots)
     opened = faceindex.open(catalog)
-    labelled, found = _assess(opened, seed)
-    _answer(_document(opened, labelled, found), found, report, plots, as_json)
+    labels: Labels = "folders" if people_from_folders else "names"
+    labelled, found = _assess(opened, labels, seed)
+    _answer(_document(opened, labels, labelled, found), found, report, plots, as_json)
 
 
 @evaluate.command("lfw")
@@ -110,27 +110,39 @@ def evaluate_lfw(
         with Progress() as progress:
             index_photos(root, [photos], IndexOptions(device=device, model=model, weights=weights), progress)
         opened = faceindex.open(root, device=device)
-        labelled, found = _assess(opened, seed)
+        labelled, found = _assess(opened, "folders", seed)
         found.pairs = fold_pairs(folds, labelled.vectors, [Path(photo).name for photo in labelled.photos])
-        _answer(_document(opened, labelled, found), found, report, plots, as_json)
+        _answer(_document(opened, "folders", labelled, found), found, report, plots, as_json)
 
 
-def _assess(opened: "OpenCatalog", seed: int) -> "tuple[LabelledFaces, Assessment]":
+def _assess(opened: "OpenCatalog", labels: Labels, seed: int) -> "tuple[LabelledFaces, Assessment]":
+    from faceindex.errors import ConfigError
     from faceindex.evaluation.assessment import assess
-    from faceindex.labelled import people_from_folders
+    from faceindex.labelled import people_by_name, people_from_folders
 
-    labelled = people_from_folders(opened)
-    return labelled, assess(labelled.vectors, labelled.subjects, opened.calibration.table, seed)
+    labelled = (people_from_folders if labels == "folders" else people_by_name)(opened)
+    if labels == "names" and not labelled.photos:
+        raise ConfigError(
+            "error rates need labels, and nobody in the catalog has a name: give --people-from-folders if each person "
+            "has a folder of their own"
+        )
+    table = opened.calibration.table
+    found = assess(labelled.vectors, labelled.subjects, table, seed)
+    if table and table.source == "labels" and found.probabilities:
+        found.notes.append("probabilities were learnt from these very people: for others expect them a little worse")
+    if labelled.unusable:
+        found.notes.append(f"{counted(labelled.unusable, 'face')} left out: their embeddings are not numbers, or zero")
+    return labelled, found
 
 
-def _document(opened: "OpenCatalog", labelled: "LabelledFaces", found: "Assessment") -> dict[str, Any]:
+def _document(opened: "OpenCatalog", labels: Labels, labelled: "LabelledFaces", found: "Assessment") -> dict[str, Any]:
     counts = opened.generation.photo_counts
     return {
         "schema": "faceindex.evaluate/1",
         "catalog": opened.catalog.root,
         "generation": opened.generation.number,
         "model": labelled.model,
-        "labels": "folders",
+        "labels": labels,
         "photos": sum(counts.values()),
         "photos_without_face": counts.get("no_face", 0),
         **found.to_json(),

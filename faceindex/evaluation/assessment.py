@@ -146,10 +146,9 @@ def assess(
         open_set = OpenSet.of_people(vectors, subjects, scores, sizes, DRAWS, seed)
         found.identification = [_identification(open_set, size) for size in sizes]
         found.mated_searches = len(open_set.mated.similarities)
+        size = max(size for size in sizes if size <= max(1000, sizes[0]))
+        found.probabilities = _probabilities(vectors, subjects, scores, table, size, seed)
         found.blufr = blufr_style(vectors, subjects, seed)
-        if table:
-            size = max(size for size in sizes if size <= max(1000, sizes[0]))
-            found.probabilities = _probabilities(vectors, subjects, scores, table, size, seed)
     except ConfigError as error:
         found.notes.append(f"no searches: {error}")
     if table is None:
@@ -196,12 +195,14 @@ def _probabilities(
     vectors: NDArray[np.float32],
     subjects: NDArray[np.int64],
     scores: BalancedScores,
-    table: ModelTable,
+    table: ModelTable | None,
     size: int,
     seed: int,
-) -> Probabilities:
+) -> Probabilities | None:
+    """Return what a table's probabilities are worth; None where it has none, made of people with one face each."""
+    if table is None or table.same is None or table.cosines.identified is None:
+        return None
     centres = (EDGES[1:] + EDGES[:-1]) / 2
-    assert table.same is not None
     log_ratios = table.same["intercept"] + table.same["similarity"] * centres
     searches = simulate_searches(Pool.of(vectors, subjects), [size], DRAWS, seed)
     said = np.array([table.probability_identified(float(one), size) for one in searches.scores], np.float64)

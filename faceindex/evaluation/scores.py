@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.arrays import require
-from faceindex.errors import ConfigError
+from faceindex.errors import ConfigError, ShapeError
 from faceindex.faces.compiled import compiled
 
 BINS = 20_000
@@ -124,9 +124,12 @@ class GroupedFaces:
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32], subjects: NDArray[np.int64]) -> Self:
-        """Sort faces by person; raises `ShapeError` when an array has the wrong shape or dtype."""
+        """Sort faces by person; raises `ShapeError` when an array has the wrong shape or dtype, or holds NaN."""
         require("vectors", vectors, np.float32, (None, None))
         require("subjects", subjects, np.int64, (len(vectors),))
+        if not np.isfinite(vectors).all():
+            bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            raise ShapeError(f"vectors must be numbers, row {bad} is not; leave such faces out")
         _, people, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
         order = np.argsort(people, kind="stable")
         ends = np.repeat(np.cumsum(sizes), sizes)

@@ -92,3 +92,12 @@ def test_faces_of_one_person_only_are_refused():
 def test_vectors_of_another_type_are_refused():
     with pytest.raises(ShapeError, match="vectors must be float32"):
         balanced_scores(np.eye(3), np.arange(3))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_that_is_not_numbers_is_named(value):
+    vectors, subjects = synthetic_people([2, 2], seed=0)
+    vectors[2, 5] = value
+
+    with pytest.raises(ShapeError, match="row 2 is not"):
+        balanced_scores(vectors, subjects)
