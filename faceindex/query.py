@@ -26,6 +26,8 @@ from faceindex.errors import CatalogError, ConfigError, FaceIndexError, ItemErro
 from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table
 from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
+from faceindex.gallery.gpu_search import GpuSearch
+from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
 from faceindex.images.crawl import crawl
@@ -168,6 +170,11 @@ class OpenCatalog:
             return open_gallery(self.catalog.files, self.generation)
 
     @cached_property
+    def searcher(self) -> GpuSearch:
+        """Searches the gallery, on GPUs where that pays and the device allows it."""
+        return GpuSearch(self.gallery, Gpus(self.device))
+
+    @cached_property
     def recogniser(self) -> Recogniser:
         """The networks the catalog was made with.
 
@@ -289,7 +296,7 @@ class OpenCatalog:
         return scope
 
     def _search(self, probes: NDArray[np.float32], k: int, scope: "Scope") -> CandidateLists:
-        return self.gallery.search(probes, self.generation.model, k, core_count(), scope.masks)
+        return self.searcher.search(probes, self.generation.model, k, core_count(), scope.masks)
 
     def _document(self, query: dict[str, Any], faces: list[FaceAnswer], scope: "Scope") -> SearchAnswer:
         return SearchAnswer(

@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 
 from faceindex.gallery import faiss_io
+from faceindex.gallery.gpus import Gpus
+from tests.support.gpus import StandIns
 from tests.support.people import synthetic_people
 
 VECTORS = synthetic_people([3] * 2000, seed=1)[0].astype(np.float16)
@@ -29,19 +31,48 @@ def test_lists_trained_in_two_levels_are_nearly_as_close_to_faces_as_those_of_on
     assert faiss_io.to_bytes(two) == faiss_io.to_bytes(again)
 
 
-def test_a_gpu_that_faiss_sees_clusters_and_the_index_is_the_same(monkeypatch: pytest.MonkeyPatch):
-    """No GPU is needed: what would be put on one is noted, and stays on the CPU."""
-    asked = []
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", lambda index: asked.append(index) or index)
-    with_gpu = faiss_io.new_index("IVF16,PQ12x4fs", 24)
-    faiss_io.train(with_gpu, VECTORS, 1, 1)
-    monkeypatch.undo()
-    without = faiss_io.new_index("IVF16,PQ12x4fs", 24)
-    faiss_io.train(without, VECTORS, 1, 1)
+@pytest.mark.parametrize("factory", ["IVF16,PQ12x4fs", "IVF16,SQ8", "IVF100,PQ12x4fs"])
+def test_gpus_train_and_fill_an_index_as_the_cpu_does(factory: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(faiss_io, "TWO_LEVELS_FROM_LISTS", 100)
+    on_gpus, on_cpu, gpus = faiss_io.new_index(factory, 24), faiss_io.new_index(factory, 24), StandIns(1.0)
 
-    assert len(asked) == 1
-    assert faiss_io.to_bytes(with_gpu) == faiss_io.to_bytes(without)
+    faiss_io.train(on_gpus, VECTORS, 1, 1, gpus)
+    trained_with = len(gpus.spread_over)
+    faiss_io.fill(on_gpus, VECTORS, 1, gpus)
+    faiss_io.train(on_cpu, VECTORS, 1, 1)
+    faiss_io.fill(on_cpu, VECTORS, 1)
+
+    assert trained_with >= 1
+    assert len(gpus.spread_over) - trained_with == ("fs" in factory)
+    assert faiss_io.to_bytes(on_gpus) == faiss_io.to_bytes(on_cpu)
+
+
+def test_gpus_find_the_very_nearest_of_centroids_that_are_a_graph():
+    index = faiss_io.new_index("IVF100_HNSW4,PQ12x4fs", 24)
+    faiss_io.train(index, VECTORS, 1, 1)
+    centroids = index.quantizer.reconstruct_n(0, 100)
+    wide = VECTORS.astype(np.float32)
+
+    faiss_io.fill(index, VECTORS, 1, StandIns(1.0))
+
+    nearest = np.argmin(((wide[:, np.newaxis] - centroids) ** 2).sum(axis=2), axis=1)
+    assert faiss_io.list_sizes([index]).tolist() == np.bincount(nearest, minlength=100).tolist()
+    assert faiss_io.from_bytes(faiss_io.to_bytes(index)).ntotal == len(VECTORS)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not faiss.get_num_gpus(), reason="needs a GPU")
+@pytest.mark.parametrize("factory", ["IVF16,PQ12x4fs", "IVF100_HNSW4,PQ12x4fs"])
+def test_real_gpus_put_vectors_where_the_cpu_does(factory: str):
+    index = faiss_io.new_index(factory, 24)
+    faiss_io.train(index, VECTORS, 1, 1)
+    on_gpus, on_cpu = (faiss_io.from_bytes(faiss_io.to_bytes(index)) for _ in range(2))
+
+    faiss_io.fill(on_gpus, VECTORS, 1, Gpus())
+    faiss_io.fill(on_cpu, VECTORS, 1)
+
+    moved = np.abs(faiss_io.list_sizes([on_gpus]) - faiss_io.list_sizes([on_cpu])).sum()
+    assert moved <= 0.01 * len(VECTORS)
 
 
 @pytest.mark.parametrize("factory", ["IVF16,PQ12x4fs", "OPQ4,IVF16,PQ4x4fs", "IVF16,SQ8", "IVF16,PQ4x5", "HNSW8"])
