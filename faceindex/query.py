@@ -268,12 +268,12 @@ class OpenCatalog:
         scope = self.scope(filters)
         limit = self.resolve_threshold(fpir, threshold, scope.size)
         asked = None if threshold is not None else fpir
-        for start, probes in vectors.batches():
+        for rows in vectors.batches():
             with self.clock.stage("search"):
-                found = self._search(probes, k, scope)
-            for index in range(len(probes)):
+                found = self._search(rows.vectors, k, scope)
+            for index in range(len(rows.vectors)):
                 answer = self._answer(found, index, limit, asked, scope)
-                yield self._document({"vectors": vectors.path, "row": start + index}, [answer], scope)
+                yield self._document({"vectors": vectors.path, "row": rows.start + index}, [answer], scope)
 
     def scope(self, filters: Filters = EVERYBODY) -> "Scope":
         """Return the faces that a search may find.

@@ -117,12 +117,13 @@ def test_files_of_every_kind_hold_the_same(tmp_path: Path) -> None:
     files = [VectorFile(str(tmp_path / name), 128) for name in ("a.npy", "b.parquet", "c.parquet")]
 
     for file in files:
-        [(start, rows)] = file.batches()
-        assert start == 0
-        np.testing.assert_allclose(rows, UNIT[:20], atol=1e-6)
-    assert files[0].ids == files[2].people == [None] * 20
-    assert files[1].ids == IDS[:20].tolist()
-    assert files[1].people == [name or None for name in PEOPLE[:20].tolist()]
+        [rows] = file.batches()
+        assert rows.start == 0
+        np.testing.assert_allclose(rows.vectors, UNIT[:20], atol=1e-6)
+    told = [next(file.batches()) for file in files]
+    assert told[0].ids == told[2].people == [None] * 20
+    assert told[1].ids == IDS[:20].tolist()
+    assert told[1].people == [name or None for name in PEOPLE[:20].tolist()]
 
 
 def test_faces_that_a_catalog_exports_come_into_another(tmp_path: Path) -> None:
