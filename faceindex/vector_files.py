@@ -110,10 +110,9 @@ class VectorFile:
         return rows.astype(np.float32)
 
 
-def model_name(path: str) -> str | None:
-    """Return the name of the model that made the vectors of a file, if it says so; raises what `VectorFile` raises."""
-    model = open_source(path).model
-    return model.partition("@")[0] if model else None
+def stated_model(path: str) -> str | None:
+    """Return the model that made the vectors of a file, if it says so; raises what `VectorFile` raises."""
+    return open_source(path).model
 
 
 def _texts(block: Block, name: str, count: int) -> list[str | None]:

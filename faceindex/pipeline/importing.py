@@ -26,22 +26,21 @@ from faceindex.catalog.generations import BatchFiles
 from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
 from faceindex.catalog.parquet import write_table
 from faceindex.catalog.upkeep import collect
-from faceindex.config import Settings
-from faceindex.errors import ConfigError, ModelMismatchError
-from faceindex.faces.loading import detector_id, embedder_id, settled_embedder
-from faceindex.faces.models import find
+from faceindex.errors import ConfigError
+from faceindex.faces.loading import detector_id
 from faceindex.gallery.filters import require_date
 from faceindex.pipeline.batches import Batch, batch_id, compare, settings_digest
+from faceindex.pipeline.import_model import model_for, settings_for
 from faceindex.pipeline.plans import Plan, new_run, write_plan
 from faceindex.pipeline.publish import known_photos, publish_plan
 from faceindex.pipeline.report import RunReport
 from faceindex.tables import CROPS, IMPORTED, PHOTOS, face_id, faces_schema, to_float16_column, to_id_column
 from faceindex.types import ModelId, PhotoRef, PhotoState
-from faceindex.vector_files import VectorFile, VectorRows, model_name
+from faceindex.vector_files import VectorFile, VectorRows, stated_model
 
 BATCH_ROWS = 4096
 
-GOOD = 1.0
+UNKNOWN = np.nan
 """Confidence and quality of faces whose picture nobody here has seen."""
 
 
@@ -77,8 +76,8 @@ def import_vectors(
     Args:
         catalog: folder or URL; made when there is none and the file can be enrolled.
         path: see `VectorFile`.
-        model: the embedder that made the vectors, by the name `faceindex index --model` takes; a new catalog needs it
-            unless the file says it.
+        model: the embedder that made the vectors, by the name `faceindex index --model` takes, or any name for one that
+            faceindex does not have; a new catalog needs it unless the file says it.
         progress: called with (phase, rows done, rows in all).
 
     Raises:
@@ -87,12 +86,9 @@ def import_vectors(
         LockedError: a run is going on.
     """
     opened = Catalog.open(catalog) if open_files(catalog).exists(SETTINGS) else None
-    settings = _settings(catalog, opened, model or (None if opened else model_name(path)))
-    wanted = embedder_id(settings.embedder, mirror=settings.mirror, weights=settings.weights or None)
-    served = opened.current() if opened else None
-    dimension = served.dimension if served else find(settings.embedder, "embedder").dimension
-    if dimension is None:
-        raise ConfigError(f"{settings.embedder} does not say how many numbers its vectors have; index a photo first")
+    told = stated_model(path)
+    settings = settings_for(catalog, opened, model or (None if opened else told))
+    wanted, dimension = model_for(settings, opened.current() if opened else None, model, told)
     file = VectorFile(path, dimension)
     file.require_model(wanted, settings.embedder)
     refs = _survey(file, wanted, progress)
@@ -123,23 +119,6 @@ def import_vectors(
             collect(opened.files)
     assert served is not None
     return Imported(opened.root, served.number, imported, len(refs) - imported, file.renormalised)
-
-
-def _settings(root: str, catalog: Catalog | None, model: str | None) -> Settings:
-    """Return the settings of the catalog, or those of one to be made for a model's vectors."""
-    if catalog is None:
-        if model is None:
-            raise ConfigError(
-                f"{root} is no catalog yet; say with --model which model made the vectors, "
-                f"by a name of `faceindex models list` or onnx:FILE"
-            )
-        return Settings(embedder=settled_embedder(model))
-    if model is not None and settled_embedder(model) != catalog.settings.embedder:
-        raise ModelMismatchError(
-            f"{catalog.root} holds embeddings of {catalog.settings.embedder}, {model} asked for; "
-            f"import into another catalog with -c"
-        )
-    return catalog.settings
 
 
 def _survey(file: VectorFile, model: ModelId, progress: Callable[..., None]) -> list[PhotoRef]:
@@ -197,10 +176,10 @@ def _written(catalog: Catalog, name: str, rows: Sequence[_Row], model: ModelId) 
     nowhere = np.zeros(4, np.float32)
     face_ids = [face_id(photo, nowhere) for photo in photo_ids]
     vectors = np.array([row.vector for row in rows], np.float32)
-    zero, good = pa.array(np.zeros(len(rows), np.float32)), pa.array(np.full(len(rows), GOOD, np.float32))
+    zero, unknown = (pa.array(np.full(len(rows), value, np.float32)) for value in (0.0, UNKNOWN))
     landmarks = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(10 * len(rows), np.float32)), 10)
     ids = (to_id_column(np.frombuffer(b"".join(column), f"V{ID_BYTES}")) for column in (face_ids, photo_ids))
-    columns = [*ids, zero, zero, zero, zero, good, good, landmarks, to_float16_column(vectors)]
+    columns = [*ids, zero, zero, zero, zero, unknown, unknown, landmarks, to_float16_column(vectors)]
     told = [
         {
             "path": row.ref.path,
