@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.errors import ConfigError, DamagedError, RefusedError
+from faceindex.errors import ConfigError, DamagedError
 from faceindex.gallery.exact import widened
 from faceindex.gallery.gpus import Gpus
 
@@ -257,17 +257,17 @@ def centroids_of(index: Any) -> NDArray[np.float32] | None:
     return centroids
 
 
-def require_sound(index: Any, name: str) -> None:
-    """Raise `RefusedError` unless an index is trained and measures squared Euclidean distance; `name` tells which."""
+def fault_of(index: Any) -> str | None:
+    """Return why an index cannot serve: it is not trained, or measures another distance; None when it can."""
     faiss = _faiss()
     for layer in (index, _core(index)):
         if not layer.is_trained:
-            raise RefusedError(f"the index of shard {name} is not trained; run the same command again")
+            return "is not trained"
         if layer.metric_type != faiss.METRIC_L2:
-            raise RefusedError(
-                f"the index of shard {name} was wanted with FAISS's metric {faiss.METRIC_L2} (squared Euclidean), got "
-                f"{layer.metric_type}; run the same command again"
+            return (
+                f"was wanted with FAISS's metric {faiss.METRIC_L2} (squared Euclidean), got metric {layer.metric_type}"
             )
+    return None
 
 
 def list_sizes(indexes: Sequence[Any]) -> NDArray[np.int64]:
