@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import ID_BYTES, require
 from faceindex.errors import ConfigError, ShapeError
-from faceindex.gallery import faiss_io
+from faceindex.gallery import faiss_io, training
 from faceindex.gallery.exact import UNIT_TOLERANCE, widened
 from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.recipe import EXACT, TRAINING_POINTS_PER_LIST
@@ -59,7 +59,7 @@ def train(
     if len(vectors) < centroids:
         raise ConfigError(f"{recipe.factory} needs {centroids} faces to train, got {len(vectors)}; use fewer lists")
     if centroids:
-        faiss_io.train(index, vectors[: training_count(recipe, vectors.shape[1])], recipe.seed, threads, gpus)
+        training.train(index, vectors[: training_count(recipe, vectors.shape[1])], recipe.seed, threads, gpus)
     data = faiss_io.to_bytes(index)
     return TrainedIndex(data, _digest(data))
 
@@ -116,7 +116,7 @@ def build_shard(
         if trained is None:
             raise ConfigError(f"a shard of {recipe.factory} is filled from a trained index, got none; train one first")
         index = faiss_io.from_bytes(trained.data)
-        faiss_io.fill(index, halves, threads, gpus)
+        training.fill(index, halves, threads, gpus)
         contents[INDEX] = faiss_io.to_bytes(index)
     shard_id = _digest(*(part for name in sorted(contents) for part in (name.encode(), contents[name])))
     return ShardFiles(shard_id, len(halves), recipe.untuned(), contents)

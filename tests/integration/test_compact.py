@@ -24,7 +24,7 @@ from faceindex.catalog.upkeep import check
 from faceindex.cli.main import cli
 from faceindex.config import Settings
 from faceindex.errors import CatalogError
-from faceindex.gallery import faiss_io
+from faceindex.gallery import faiss_io, training
 from faceindex.gallery.audit import audit
 from faceindex.pipeline.compact import compact
 from faceindex.pipeline.run import IndexOptions, index_photos
@@ -233,7 +233,7 @@ def untrained_index(catalog: Catalog, generation: Generation) -> Generation:
 def index_of_other_rows(catalog: Catalog, generation: Generation) -> Generation:
     vectors = np.load(file_of(catalog, generation, "vectors.npy"))
     index = faiss_io.from_bytes(faiss_io.emptied(file_of(catalog, generation, "index.faiss")))
-    faiss_io.fill(index, vectors[::-1].copy(), 1)
+    training.fill(index, vectors[::-1].copy(), 1)
     return changed(catalog, generation, "index.faiss", faiss_io.to_bytes(index))
 
 
