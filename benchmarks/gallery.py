@@ -16,7 +16,7 @@ from typing import Any
 
 import faiss
 import numpy as np
-from galleries import MODEL, NO_IDS, Faces, build, held_bytes, paths_of, seconds_of, temporary, write
+from galleries import MODEL, NO_IDS, Faces, build, searching_bytes, seconds_of, temporary, write
 from report import machine, publish
 
 from faceindex.arrays import l2_normalize
@@ -87,7 +87,6 @@ def main() -> None:
     flat = faiss.IndexFlatIP(wide.shape[1])
     flat.add(wide)
     with temporary() as folder:
-        before = held_bytes()
         gallery, our_build = build(faces, recipe, Path(folder), threads)
         tuning: dict[str, IndexRecipe] = {}
 
@@ -100,10 +99,8 @@ def main() -> None:
         truth = search_exact(gallery.blocks(), probes, MODEL, K)
         rows = _speeds(faces, gallery, raw, flat, tuning, truth, threads, arguments.rounds)
         del flat, raw, wide
-        held = held_bytes()
-        opened = Gallery([Shard(paths_of(gallery, Path(folder)), NO_IDS)], MODEL, tuning["usual"])
-        opened.search(probes, MODEL, K, threads)
-        memory = (held_bytes() - held) / len(faces.ids)
+        opened = gallery.at(tuning["usual"])
+        memory = searching_bytes(opened, Path(folder), probes, threads) / len(faces.ids)
         filtered = _filtered(faces, opened, probes[:EXACT_PROBES], threads)
         merged = _additions(faces, gallery, Path(folder), threads)
         about |= {
@@ -112,7 +109,6 @@ def main() -> None:
             "build against raw FAISS": round(our_build / raw_build, 2),
             "tuning s": round(tuning_seconds, 2),
             "resident bytes a face while searching": round(memory, 1),
-            "process before, MB": round(before / 1e6),
             **merged,
             **filtered,
         }
