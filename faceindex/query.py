@@ -268,6 +268,7 @@ class OpenCatalog:
         scope = self.scope(filters)
         limit = self.resolve_threshold(fpir, threshold, scope.size)
         asked = None if threshold is not None else fpir
+        self.searcher.expect(len(vectors))
         for rows in vectors.batches():
             with self.clock.stage("search"):
                 found = self._search(rows.vectors, k, scope)
