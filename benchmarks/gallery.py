@@ -8,6 +8,7 @@ number of threads, and re-ranks float32 vectors in memory; ours re-ranks float16
 """
 
 import argparse
+import math
 import statistics
 import time
 from dataclasses import replace
@@ -24,6 +25,8 @@ from faceindex.gallery.build import build_shard
 from faceindex.gallery.compaction import compact_shards
 from faceindex.gallery.exact import search_exact
 from faceindex.gallery.gate import MANY_PROBES
+from faceindex.gallery.gpu_search import GpuSearch, pays_from
+from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.recall import draw_sample
 from faceindex.gallery.recipe import choose_recipe
 from faceindex.gallery.search import Gallery
@@ -102,6 +105,7 @@ def main() -> None:
         opened = gallery.at(tuning["usual"])
         memory = searching_bytes(opened, Path(folder), probes, threads) / len(faces.ids)
         filtered = _filtered(faces, opened, probes[:EXACT_PROBES], threads)
+        on_gpus = _on_gpus(opened, probes, truth, threads, arguments.rounds) if Gpus().count else {}
         merged = _additions(faces, gallery, Path(folder), threads)
         about |= {
             "raw FAISS build s": round(raw_build, 2),
@@ -111,6 +115,7 @@ def main() -> None:
             "resident bytes a face while searching": round(memory, 1),
             **merged,
             **filtered,
+            **on_gpus,
         }
     name = f"{len(faces.ids):,} synthetic faces of {faces.vectors.shape[1]} numbers"
     recipe_text = (
@@ -185,6 +190,24 @@ def _filtered(faces: Faces, gallery: Gallery, probes: Any, threads: int) -> dict
         figures[f"recall@10 among {share:.0%}"] = round(float(recall), 4)
         figures[f"q/s among {share:.0%}"] = round(len(probes) / seconds)
     return figures
+
+
+def _on_gpus(gallery: Gallery, probes: Any, truth: Any, threads: int, rounds: int) -> dict[str, float]:
+    """Return what copying vectors to GPUs takes, the speed of searches there, and how they agree with exact ones."""
+    searcher = GpuSearch(gallery, Gpus())
+    searcher.expect(math.ceil(pays_from(gallery, threads)))
+    copying = seconds_of(lambda: searcher.search(probes[:1], MODEL, K, threads))
+    seconds = [seconds_of(lambda: searcher.search(probes, MODEL, K, threads)) for _ in range(rounds)]
+    single = [1000 * seconds_of(lambda n=n: searcher.search(probes[n : n + 1], MODEL, K)) for n in range(500)]
+    found = searcher.search(probes, MODEL, K, threads)
+    return {
+        "GPUs": Gpus().count,
+        "copying to GPUs s": round(copying, 2),
+        "q/s on GPUs": round(len(probes) / statistics.median(seconds)),
+        "p99 ms on GPUs": round(float(np.percentile(single, 99)), 3),
+        "as exact on GPUs": round(float((found.face_ids.view("S16") == truth.face_ids.view("S16")).mean()), 4),
+        "of all on GPUs": searcher.served.on_gpus / (searcher.served.on_gpus + searcher.served.on_cpu),
+    }
 
 
 def _additions(faces: Faces, gallery: Gallery, folder: Path, threads: int) -> dict[str, float]:

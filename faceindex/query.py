@@ -186,6 +186,7 @@ class OpenCatalog:
         vectors.require_model(self.generation.model, self.catalog.settings.embedder)
         scope = self.scope(filters)
         limit = self.resolve_threshold(fpir, threshold, scope)
+        self.searcher.expect(len(vectors))
         for rows in vectors.batches():
             with self.clock.stage("search"):
                 answers = self._answers(rows.vectors, self._search(rows.vectors, k, scope), k, limit, scope)

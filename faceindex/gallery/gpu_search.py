@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from faceindex.arrays import ID_BYTES
 from faceindex.gallery.exact import MARGIN, widened
 from faceindex.gallery.gpus import Gpus
+from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.search import CHUNK_PROBES, FEWEST_RERANKED, Gallery
 from faceindex.gallery.shard import Shard
 from faceindex.types import CandidateLists, ModelId
@@ -40,6 +41,17 @@ alike than the tenth, ten times GPU_MARGIN."""
 
 GPU_MARGIN = MARGIN / 2 + 2.0**-11
 """How far a score of a GPU may be from the cosine: as a float32 sum may, and by the probe's rounding to float16."""
+
+
+START_SECONDS = 5.0
+"""To load CUDA and torch, which tells how much memory is free; an estimate."""
+
+COPY_BYTES_PER_SECOND = 0.25e9
+"""Stored vectors read, compared with their checksums and widened, by one core."""
+
+EXACT_CORE_SECONDS, INDEX_CORE_SECONDS = 3e-9, 2.5e-7
+"""What a probe takes of one core: for each face by exact search, for the square root of the faces by an index. In the
+benchmark of a million faces two cores answer 688 and 7,900 probes a second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +85,10 @@ class Served:
 class GpuSearch:
     """Searches a gallery on GPUs where that pays, else as the gallery itself does.
 
-    Copying the vectors to GPUs takes time in proportion to the number of faces n, a search by an index on a CPU in
-    proportion to its square root. So they are copied when as many probes as the square root of n have been searched:
-    never for a few pictures, before the first search of a large batch, and all in all for at most about twice what the
-    better of the two would have cost. From then on GPUs serve all searches but those whose filter leaves too little.
+    The vectors are copied to GPUs once so many probes have been searched that the CPU would have taken as long for them
+    as copying takes (`pays_from`): never for a few pictures, before the first search of a large batch, and all in all
+    at no more than about twice what the better of the two would have cost. From then on GPUs serve all searches but
+    those whose filter leaves too little.
 
     Args:
         gallery: at its operating point.
@@ -91,6 +103,12 @@ class GpuSearch:
         """Of each GPU."""
         self._lock = Lock()
         """Held while the GPUs are used."""
+        self._expected = 0
+        """Probes searched, and those that are known to come."""
+
+    def expect(self, probe_count: int) -> None:
+        """Say that so many probes will be searched, perhaps in several calls, so that copying may pay at once."""
+        self._expected = self.served.on_gpus + self.served.on_cpu + probe_count
 
     def search(
         self,
@@ -107,7 +125,7 @@ class GpuSearch:
         unsure = np.arange(len(probes))
         # Under a filter that leaves half of the faces half of the candidates are lost.
         depth = math.ceil(DEPTH * max(k, FEWEST_RERANKED) * self._gallery.size / max(1, query.count))
-        if query.count and depth <= MOST and self._ready(len(probes)):
+        if query.count and depth <= MOST and self._ready(len(probes), threads):
             for deep in sorted({depth, MOST}):
                 left = [np.empty(0, np.int64)]
                 for start in range(0, len(unsure), CHUNK_PROBES):
@@ -173,12 +191,12 @@ class GpuSearch:
                 scores, numbers = zip(*pool.map(on_gpu, self._parts), strict=True)
         return _best(depth, scores, numbers)
 
-    def _ready(self, probe_count: int) -> bool:
+    def _ready(self, probe_count: int, threads: int) -> bool:
         """Return whether GPUs can serve; the vectors are copied there once that pays."""
         if self._parts is not None or self.served.reason:
             return self._parts is not None
-        seen = self.served.on_gpus + self.served.on_cpu + probe_count
-        if seen**2 < self._gallery.size or not self._gpus.count:
+        probe_count += self.served.on_gpus + self.served.on_cpu
+        if max(probe_count, self._expected) < pays_from(self._gallery, threads) or not self._gpus.count:
             return False
         # Another thread that searches meanwhile need not wait for the copies.
         if self._lock.acquire(blocking=False):
@@ -211,6 +229,18 @@ class GpuSearch:
             planned[gpu].append(part)
         copy = partial(_copy, self._gpus, dimension)
         return [[copy(gpu, part) for part in parts] for gpu, parts in enumerate(planned) if parts]
+
+
+def pays_from(gallery: Gallery, threads: int) -> float:
+    """Return how many probes take a CPU as long as copying the vectors to GPUs takes.
+
+    By figures set down here and not by the clock: the same searches go to the same place each time.
+    """
+    core_seconds = INDEX_CORE_SECONDS * math.sqrt(gallery.size)
+    if gallery.recipe.factory == EXACT:
+        core_seconds = EXACT_CORE_SECONDS * gallery.size
+    copied_bytes = 2 * gallery.size * (gallery.dimension or 0)
+    return (START_SECONDS + copied_bytes / COPY_BYTES_PER_SECOND) * threads / core_seconds
 
 
 def _parts(shards: Sequence[Shard], most: int) -> Iterator[_Part]:

@@ -12,7 +12,7 @@ from faceindex.errors import ConfigError, DamagedError, ModelMismatchError, Shap
 from faceindex.gallery import gpu_search
 from faceindex.gallery.build import train
 from faceindex.gallery.exact import search_exact
-from faceindex.gallery.gpu_search import GpuSearch
+from faceindex.gallery.gpu_search import GpuSearch, pays_from
 from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.search import Gallery
 from faceindex.types import CandidateLists, IndexRecipe, ModelId
@@ -56,8 +56,10 @@ def gallery_of(
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch):
+def soon_and_in_parts(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(gpu_search, "PART_BYTES", 500 * 2 * DIMENSION)
+    monkeypatch.setattr(gpu_search, "START_SECONDS", 0.0)
+    monkeypatch.setattr(gpu_search, "COPY_BYTES_PER_SECOND", np.inf)
 
 
 @pytest.mark.parametrize("recipe", [EXACT, COARSE], ids=["exact", "index"])
@@ -135,20 +137,46 @@ def test_faces_that_are_alike_stand_in_order_of_their_ids(tmp_path: Path, copies
     assert (searcher.served.on_gpus > 0) == (copies < 2048)
 
 
-def test_vectors_are_copied_once_as_many_probes_were_searched_as_the_square_root_of_the_faces(tmp_path: Path):
-    gpus = StandIns(5.0)
-    searcher = GpuSearch(gallery_of(tmp_path, COARSE), gpus)
-    cpu = gallery_of(tmp_path / "cpu", COARSE)
+def test_vectors_are_copied_once_that_pays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gpus, gallery = StandIns(5.0), gallery_of(tmp_path, COARSE)
+    monkeypatch.setattr(gpu_search, "START_SECONDS", 48.5 * gpu_search.INDEX_CORE_SECONDS * gallery.size**0.5)
+    searcher = GpuSearch(gallery, gpus)
 
     places = []
-    for _ in range(52):  # 49 ** 2 > 2400
+    for _ in range(52):
         found = searcher.search(PROBES[:1], MODEL, 5)
         places.append(bool(gpus.made))
         if not gpus.made:
-            assert answers(found) == answers(cpu.search(PROBES[:1], MODEL, 5))
+            assert told(found) == told(gallery.search(PROBES[:1], MODEL, 5))
 
     assert places == [False] * 48 + [True] * 4
     assert (searcher.served.on_cpu, searcher.served.on_gpus) == (48, 4)
+
+
+def test_many_probes_that_are_known_to_come_make_copies_pay_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    gallery = gallery_of(tmp_path, COARSE)
+    monkeypatch.setattr(gpu_search, "START_SECONDS", 48.5 * gpu_search.INDEX_CORE_SECONDS * gallery.size**0.5)
+    few, many = GpuSearch(gallery, StandIns(5.0)), GpuSearch(gallery, StandIns(5.0))
+    few.expect(48)
+    many.expect(49)
+
+    for searcher in (few, many):
+        searcher.search(PROBES[:1], MODEL, 5)
+
+    assert (few.served.on_gpus, many.served.on_gpus) == (0, 1)
+
+
+@pytest.mark.parametrize("recipe", [EXACT, COARSE], ids=["exact", "index"])
+def test_a_few_pictures_never_pay_and_more_cores_make_it_pay_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: IndexRecipe
+):
+    monkeypatch.undo()
+    gallery = gallery_of(tmp_path, recipe)
+
+    assert pays_from(gallery, 1) > 100_000
+    assert pays_from(gallery, 8) == 8 * pays_from(gallery, 1)
 
 
 def test_vectors_that_do_not_fit_stay_on_the_cpu_and_it_is_said(tmp_path: Path):
