@@ -200,12 +200,18 @@ def _show_face(out: "Console", face: "FaceAnswer") -> None:
     from rich.table import Table
 
     mark = "[green]identified[/]" if face.decision == "identified" else "[yellow]not recognised[/]"
+    if face.person:
+        mark += f" as [bold]{printable(face.person)}[/]"
     if face.fpir is None:
         rule = f"threshold {face.threshold:.3f}, yours"
     else:
         kind = "extrapolated" if face.extrapolated else "measured"
-        rule = f"threshold {face.threshold:.3f} for fpir {face.fpir:g}, {kind} ({face.threshold_source} table)"
+        rule = f"threshold {face.threshold:.3f} for fpir {face.fpir:g}, {kind} ({face.threshold_source})"
     out.print(f"\n{_seen(face)}: {mark}; {rule}")
+    for one in face.people if any(known.faces > 1 for known in face.people) else ():
+        of = f"{one.similarity:.4f} to {counted(one.faces, 'face')}, {percent(one.probability)}"
+        style = "" if one.similarity >= face.threshold else "dim"
+        out.print(f"  {printable(one.person)}: {of}", style=style)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("rank", "similarity", "probability"):
         table.add_column(title, justify="right")
