@@ -40,5 +40,7 @@ def status(catalog: str, as_json: bool) -> None:
         )
     if limit := document["threshold"]:
         kind = "extrapolated" if limit["extrapolated"] else "measured"
-        out.print(f"threshold {limit['value']:.4f} for fpir {limit['fpir']:g} ({limit['source']} table, {kind})")
+        out.print(f"threshold {limit['value']:.4f} for fpir {limit['fpir']:g} ({limit['source']}, {kind})")
+        if limit.get("note"):
+            out.print(f"[yellow]{printable(limit['note'])}[/]")
     out.print(f"{document['disk_bytes'] / 1e6:,.1f} MB on disk; roots: {printable(', '.join(document['roots']))}")

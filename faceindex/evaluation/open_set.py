@@ -225,7 +225,7 @@ class OpenSetRates:
         if asked >= hazards[-1]:
             threshold = float(np.interp(-math.log(asked), -np.log(hazards), self.thresholds))
             pairs = float(np.interp(threshold, self.thresholds, self.pairs))
-            return OperatingPoint(threshold, math.floor(pairs), extrapolated=gallery_size > self.largest)
+            return OperatingPoint(threshold, math.floor(pairs), extrapolated=gallery_size > self.largest + 1)
         beyond = asked / float(hazards[-1])
         threshold = tail_threshold(float(self.thresholds[-1]), beyond, self.tail_exponent, self.ceiling)
         return OperatingPoint(threshold, math.floor(self.pairs[-1] * beyond), extrapolated=True)

@@ -173,6 +173,8 @@ class ModelTable:
     """log-odds = intercept + similarity * s"""
     cosines: ScoreTable
     normalised: NormalisedTable | None
+    note: str | None = None
+    """What a person should know of it, such as why the archive's own faces were not used."""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -192,6 +194,7 @@ class ModelTable:
                 same=document["same"],
                 cosines=ScoreTable.from_json(document["cosines"]),
                 normalised=NormalisedTable.from_json(document["normalised"]) if document["normalised"] else None,
+                note=document.get("note"),
             )
         except KeyError as error:
             raise ConfigError(f"the threshold table of {document.get('model')} has no {error}") from error

@@ -22,7 +22,7 @@ from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import crops_path, faces_path, photos_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table, write_table
-from faceindex.decisions.calibration import calibrated
+from faceindex.decisions.calibrate import calibrated
 from faceindex.gallery.renew import with_gallery
 from faceindex.tables import CROPS, PHOTOS, completed, from_id_column
 
@@ -94,9 +94,10 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     )
     if rebuild:
         draft = replace(draft, shards=(), tombstones=None, quality=None)
-    finished = calibrated(files, with_gallery(files, draft, catalog.settings.index, compact=True))
-    if unchanged and finished.shards == served.shards and not rebuild:
+    renewed = with_gallery(files, draft, catalog.settings.index, compact=True)
+    if unchanged and renewed.shards == served.shards and not rebuild:
         return served
+    finished = calibrated(files, renewed, served, catalog.settings.min_quality)
     generations.publish(files, finished)
     return finished
 

@@ -16,7 +16,7 @@ from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import plan_path, report_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table
-from faceindex.decisions.calibration import calibrated
+from faceindex.decisions.calibrate import calibrated
 from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.renew import BUILD_BYTES, with_gallery
 from faceindex.pipeline.batches import Known
@@ -80,7 +80,7 @@ def publish_plan(
         previous=served.number if served else None,
     )
     renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
-    finished = calibrated(catalog.files, renewed)
+    finished = calibrated(catalog.files, renewed, served, catalog.settings.min_quality)
     report.stop()
     report.of_generation(finished)
     text = json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode()
@@ -104,7 +104,25 @@ def publish_gallery(catalog: Catalog, served: Generation, *, build_bytes: int = 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
     renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
-    finished = calibrated(catalog.files, renewed)
+    finished = calibrated(catalog.files, renewed, served, catalog.settings.min_quality)
+    generations.publish(catalog.files, finished)
+    return finished
+
+
+def publish_calibration(catalog: Catalog, served: Generation) -> Generation:
+    """Publish a generation with thresholds learnt anew; return the served one where nothing has changed.
+
+    Args:
+        catalog: the catalog, whose writer lock is held.
+        served: the generation that is served.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
+    finished = calibrated(catalog.files, draft, served, catalog.settings.min_quality)
+    if {name: entry.xxh3 for name, entry in finished.calibration.items()} == {
+        name: entry.xxh3 for name, entry in served.calibration.items()
+    }:
+        return served
     generations.publish(catalog.files, finished)
     return finished
 

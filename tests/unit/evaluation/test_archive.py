@@ -100,6 +100,7 @@ def test_a_section_of_a_table_is_mapped_threshold_by_threshold_and_so_is_its_tai
         "pairs": [[500, 50], [50, 5]],
         "extrapolated": [[False, False], [False, True]],
         "tail_exponent": 10.0,
+        "ceiling": 1.0,
     }
     found = map_of(NonmatedScores(0.88, 0.93))
 
