@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import multiprocessing
 import os
 import tempfile
 import threading
@@ -22,7 +23,9 @@ from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.live import write_view
 from faceindex.catalog.parquet import read_table, write_table
 from faceindex.gallery.build import ShardFiles, build_shard, train, training_count
+from faceindex.gallery.faiss_io import new_index
 from faceindex.gallery.recipe import EXACT
+from faceindex.gallery.scores import cosines
 from faceindex.gallery.search import Gallery
 from faceindex.gallery.shard import Shard
 from faceindex.tables import FACE_ROWS, PHOTOS_VIEW, faces_schema, photos_table, to_float16_column, to_id_column
@@ -128,6 +131,25 @@ def draft_of(files: Files, batches: list[BatchFiles], dimension: int, previous: 
         shards=previous.shards if previous else (),
         previous=previous.number if previous else None,
     )
+
+
+def searching_bytes(gallery: Gallery, folder: Path, probes: NDArray[np.float32], threads: int) -> int:
+    """Return the private memory that a gallery of one shard takes, opened and searched in a process of its own.
+
+    A process that has freed much memory before gives it out again, and would seem to need less.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_searching_bytes, (paths_of(gallery, folder), gallery.recipe, probes, threads))
+
+
+def _searching_bytes(paths: dict[str, Path], recipe: IndexRecipe, probes: NDArray[np.float32], threads: int) -> int:
+    one = np.zeros(1, np.int64)
+    cosines(probes[:1], one, probes[:1].astype(np.float16), one)  # compiled code counts for the process, not for faces
+    new_index("HNSW4", probes.shape[1])
+    before = held_bytes()
+    gallery = Gallery([Shard(paths, NO_IDS)], MODEL, recipe)
+    gallery.search(probes, MODEL, 10, threads)
+    return held_bytes() - before
 
 
 class PeakMemory:

@@ -8,6 +8,7 @@ number of threads, and re-ranks float32 vectors in memory; ours re-ranks float16
 """
 
 import argparse
+import math
 import statistics
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import Any
 
 import faiss
 import numpy as np
-from galleries import MODEL, NO_IDS, Faces, build, held_bytes, paths_of, seconds_of, temporary, write
+from galleries import MODEL, NO_IDS, Faces, build, searching_bytes, seconds_of, temporary, write
 from report import machine, publish
 
 from faceindex.arrays import l2_normalize
@@ -24,6 +25,8 @@ from faceindex.gallery.build import build_shard
 from faceindex.gallery.compaction import compact_shards
 from faceindex.gallery.exact import search_exact
 from faceindex.gallery.gate import MANY_PROBES
+from faceindex.gallery.gpu_search import GpuSearch, pays_from
+from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.recall import draw_sample
 from faceindex.gallery.recipe import choose_recipe
 from faceindex.gallery.search import Gallery
@@ -87,7 +90,6 @@ def main() -> None:
     flat = faiss.IndexFlatIP(wide.shape[1])
     flat.add(wide)
     with temporary() as folder:
-        before = held_bytes()
         gallery, our_build = build(faces, recipe, Path(folder), threads)
         tuning: dict[str, IndexRecipe] = {}
 
@@ -100,11 +102,10 @@ def main() -> None:
         truth = search_exact(gallery.blocks(), probes, MODEL, K)
         rows = _speeds(faces, gallery, raw, flat, tuning, truth, threads, arguments.rounds)
         del flat, raw, wide
-        held = held_bytes()
-        opened = Gallery([Shard(paths_of(gallery, Path(folder)), NO_IDS)], MODEL, tuning["usual"])
-        opened.search(probes, MODEL, K, threads)
-        memory = (held_bytes() - held) / len(faces.ids)
+        opened = gallery.at(tuning["usual"])
+        memory = searching_bytes(opened, Path(folder), probes, threads) / len(faces.ids)
         filtered = _filtered(faces, opened, probes[:EXACT_PROBES], threads)
+        on_gpus = _on_gpus(opened, probes, truth, threads, arguments.rounds) if Gpus().count else {}
         merged = _additions(faces, gallery, Path(folder), threads)
         about |= {
             "raw FAISS build s": round(raw_build, 2),
@@ -112,9 +113,9 @@ def main() -> None:
             "build against raw FAISS": round(our_build / raw_build, 2),
             "tuning s": round(tuning_seconds, 2),
             "resident bytes a face while searching": round(memory, 1),
-            "process before, MB": round(before / 1e6),
             **merged,
             **filtered,
+            **on_gpus,
         }
     name = f"{len(faces.ids):,} synthetic faces of {faces.vectors.shape[1]} numbers"
     recipe_text = (
@@ -189,6 +190,24 @@ def _filtered(faces: Faces, gallery: Gallery, probes: Any, threads: int) -> dict
         figures[f"recall@10 among {share:.0%}"] = round(float(recall), 4)
         figures[f"q/s among {share:.0%}"] = round(len(probes) / seconds)
     return figures
+
+
+def _on_gpus(gallery: Gallery, probes: Any, truth: Any, threads: int, rounds: int) -> dict[str, float]:
+    """Return what copying vectors to GPUs takes, the speed of searches there, and how they agree with exact ones."""
+    searcher = GpuSearch(gallery, Gpus())
+    searcher.expect(math.ceil(pays_from(gallery, threads)))
+    copying = seconds_of(lambda: searcher.search(probes[:1], MODEL, K, threads))
+    seconds = [seconds_of(lambda: searcher.search(probes, MODEL, K, threads)) for _ in range(rounds)]
+    single = [1000 * seconds_of(lambda n=n: searcher.search(probes[n : n + 1], MODEL, K)) for n in range(500)]
+    found = searcher.search(probes, MODEL, K, threads)
+    return {
+        "GPUs": Gpus().count,
+        "copying to GPUs s": round(copying, 2),
+        "q/s on GPUs": round(len(probes) / statistics.median(seconds)),
+        "p99 ms on GPUs": round(float(np.percentile(single, 99)), 3),
+        "as exact on GPUs": round(float((found.face_ids.view("S16") == truth.face_ids.view("S16")).mean()), 4),
+        "of all on GPUs": searcher.served.on_gpus / (searcher.served.on_gpus + searcher.served.on_cpu),
+    }
 
 
 def _additions(faces: Faces, gallery: Gallery, folder: Path, threads: int) -> dict[str, float]:

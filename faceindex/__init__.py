@@ -24,7 +24,7 @@ def open(catalog: str, *, device: str = "auto") -> "OpenCatalog":  # noqa: A001 
 
     Args:
         catalog: folder or URL of a catalog made by `faceindex index`.
-        device: where query pictures are embedded: auto, cpu or cuda.
+        device: where query pictures are embedded, and many are searched for: auto, cpu or cuda.
 
     Raises:
         FaceIndexError: there is no catalog, nothing was published in it yet, or it is damaged.

@@ -26,6 +26,8 @@ from faceindex.errors import CatalogError, ConfigError, NothingFoundError
 from faceindex.evaluation.thresholds import Threshold
 from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
+from faceindex.gallery.gpu_search import GpuSearch
+from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
 from faceindex.machine import core_count
@@ -84,6 +86,11 @@ class OpenCatalog:
         """The index over all faces, its files checked against the generation."""
         with self.clock.stage("open index"):
             return open_gallery(self.catalog.files, self.generation)
+
+    @cached_property
+    def searcher(self) -> GpuSearch:
+        """Searches the gallery, on GPUs where that pays and the device allows it."""
+        return GpuSearch(self.gallery, Gpus(self.device))
 
     @cached_property
     def recogniser(self) -> Recogniser:
@@ -179,11 +186,12 @@ class OpenCatalog:
         vectors.require_model(self.generation.model, self.catalog.settings.embedder)
         scope = self.scope(filters)
         limit = self.resolve_threshold(fpir, threshold, scope)
-        for start, probes in vectors.batches():
+        self.searcher.expect(len(vectors))
+        for rows in vectors.batches():
             with self.clock.stage("search"):
-                answers = self._answers(probes, self._search(probes, k, scope), k, limit, scope)
+                answers = self._answers(rows.vectors, self._search(rows.vectors, k, scope), k, limit, scope)
             for index, answer in enumerate(answers):
-                yield self._document({"vectors": vectors.path, "row": start + index}, [answer], scope)
+                yield self._document({"vectors": vectors.path, "row": rows.start + index}, [answer], scope)
 
     def scope(self, filters: Filters = EVERYBODY) -> "Scope":
         """Return the faces that a search may find.
@@ -209,7 +217,7 @@ class OpenCatalog:
 
     def _search(self, probes: NDArray[np.float32], k: int, scope: "Scope") -> CandidateLists:
         wanted = candidates_wanted(self.calibration, k)
-        return self.gallery.search(probes, self.generation.model, wanted, core_count(), scope.masks)
+        return self.searcher.search(probes, self.generation.model, wanted, core_count(), scope.masks)
 
     def _document(self, query: dict[str, Any], faces: list[FaceAnswer], scope: "Scope") -> SearchAnswer:
         return SearchAnswer(

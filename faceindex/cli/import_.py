@@ -9,14 +9,17 @@ from faceindex.cli.options import catalog_option, console, counted, json_option,
 @click.argument("file", metavar="FILE")
 @catalog_option
 @click.option(
-    "--model", metavar="NAME", help="Embedder that made the vectors; a new catalog needs it unless FILE says it."
+    "--model",
+    metavar="NAME",
+    help="Model that made the vectors, one of yours too; a new catalog needs it unless FILE says it.",
 )
 @json_option
 def import_(file: str, catalog: str, model: str | None, as_json: bool) -> None:
     """Enrol embeddings made elsewhere.
 
     FILE is .npy, .npz or Parquet: `vectors`, one a row, and if you like `ids`, `people` and `dates`. Importing it again
-    changes nothing; a vector under an id that is known replaces the one before.
+    changes nothing; a vector under an id that is known replaces the one before. Vectors of a model that faceindex does
+    not have are searched with `faceindex search --vectors FILE --threshold S`.
     """
     from dataclasses import asdict
 

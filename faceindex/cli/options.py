@@ -88,7 +88,11 @@ def json_option(command: Command) -> Command:
 def device_option(command: Command) -> Command:
     """Add `--device`."""
     return click.option(
-        "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where the networks run."
+        "--device",
+        type=click.Choice(DEVICES),
+        default="auto",
+        show_default=True,
+        help="Where the networks run; with cpu the index is not built or searched on GPUs either.",
     )(command)
 
 

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from faceindex.answers import FaceAnswer, SearchAnswer
+    from faceindex.cli.timing import Timings
+    from faceindex.clock import Clock
     from faceindex.gallery.filters import Filters
+    from faceindex.query import OpenCatalog
     from faceindex.vector_files import VectorFile
 
 
@@ -95,14 +98,22 @@ def search(
     if vectors is not None:
         code = _search_vectors(vectors, opened.generation.dimension, of_vectors, show, one=as_json)
         if timings:
-            spent.show(opened.clock)
+            _show_timings(spent, opened, opened.clock)
         ctx.exit(code)
     answers, code = _search_pictures(images, asked, show)
     if sheet:
         _write_sheet(answers, sheet)
     if timings:
-        spent.show(opened.clock, opened.recogniser.clock)
+        _show_timings(spent, opened, opened.clock, opened.recogniser.clock)
     ctx.exit(code)
+
+
+def _show_timings(spent: "Timings", opened: "OpenCatalog", *clocks: "Clock") -> None:
+    spent.show(*clocks)
+    served = opened.searcher.served
+    if served.on_gpus or served.reason:
+        reason = f" ({served.reason})" if served.reason else ""
+        click.echo(f"{served.on_gpus:,} searched on GPUs, {served.on_cpu:,} on the CPU{reason}", err=True)
 
 
 def _search_pictures(

@@ -40,6 +40,9 @@ SCORES = np.linspace(-2.0, 1.0, 30_001)
 NEXT_TO_CEILING, FEWEST_LEVELS = 1e-4, 10
 """Nearer to the ceiling, or with fewer levels measured, people do not differ."""
 
+LEVEL_PROBES = 4000
+"""Probes from whose scores levels are chosen."""
+
 MINIMUM_PEOPLE = 20
 """With fewer people there are no tails to speak of; 100 are the least that give a usable threshold."""
 
@@ -93,7 +96,7 @@ def _count_bins(scores: NDArray[np.float32], bins: NDArray[np.int64]) -> None:
 def levels_of(pairing: Pairing) -> NDArray[np.float64]:
     """Return LEVELS thresholds, float64 ascending, from the score of half of the pairs to that of the last few."""
     bins = np.zeros(len(SCORES) - 1, np.int64)
-    for _, scores in pairing.blocks():
+    for _, scores in pairing.blocks(LEVEL_PROBES):
         _count_bins(scores, bins)
     share = np.append(np.cumsum(bins[::-1])[::-1], 0) / bins.sum()
     strictest = MEASURED_PAIRS / bins.sum()

@@ -44,10 +44,15 @@ class Pairing:
         means = self.cohort.surroundings(self.references, self.members).means
         return 1.0 - self.cohort.normalisation.weight * float(np.median(means))
 
-    def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (first probe, scores float32 (block, r)); the own score of a stranger is -inf."""
+    def blocks(self, probes: int | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (first probe, scores float32 (block, r)); the own score of a stranger is -inf.
+
+        Args:
+            probes: about so many are enough; by default all.
+        """
+        every = max(1, len(self.probes) // (probes or len(self.probes)))
         normalised = self._normalised() if self.cohort else None
-        for start, scores in score_blocks(self.probes, self.references):
+        for start, scores in score_blocks(self.probes, self.references, every=every):
             rows = np.arange(len(scores))
             own = self.own[start : start + len(scores)]
             if self.own_scores is not None:

@@ -13,6 +13,9 @@ from faceindex.errors import ConfigError
 from faceindex.evaluation.pairing import Pairing, Pool
 from faceindex.evaluation.scores import EDGES, BalancedScores
 
+SEARCHED = 4000
+"""Searches that are simulated of a draw, about."""
+
 RIDGE = 1e-4
 """Penalty on standardised slopes, in units of one trial: keeps the fit finite where the classes do not overlap."""
 
@@ -78,20 +81,23 @@ def _best_two(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return the highest and next score among the first `size` others in this order, and the own score.
 
-    Float32 (probes, sizes), the same, and (probes, 1).
+    Float32 (probes, sizes), the same, and (probes, 1); of SEARCHED probes, if there are more.
     """
-    best = np.empty((2, len(pairing.probes), len(sizes)), np.float32)
-    own = np.empty((len(pairing.probes), 1), np.float32)
-    for start, scores in pairing.blocks():
-        rows = slice(start, start + len(scores))
-        column = pairing.own[rows, None]
-        own[rows] = np.take_along_axis(scores, column, axis=1)
-        others = scores[:, order][order[None] != column].reshape(len(scores), -1)
+    order = order[: sizes[-1] + 1]
+    best, own = [], []
+    for start, scores in pairing.blocks(SEARCHED):
+        column = pairing.own[start : start + len(scores), None]
+        own.append(np.take_along_axis(scores, column, axis=1))
+        others = scores[:, order]
+        # The own person is among the first few, or the last of them is one too many.
+        left_out = np.where((order[None] == column).any(axis=1), (order[None] == column).argmax(axis=1), len(order) - 1)
+        others = others[np.arange(len(order))[None] != left_out[:, None]].reshape(len(scores), -1)
         two = np.full((len(scores), 2), -np.inf, np.float32)
-        for index, (begin, end) in enumerate(pairwise([0, *sizes.tolist()])):
+        for begin, end in pairwise([0, *sizes.tolist()]):
             two = np.partition(np.concatenate([two, others[:, begin:end]], axis=1), -2, axis=1)[:, -2:]
-            best[:, rows, index] = two.T[::-1]
-    return best[0], best[1], own
+            best.append(two)
+    found = np.stack([np.concatenate(best[index :: len(sizes)]) for index in range(len(sizes))], axis=1)
+    return found[..., 1], found[..., 0], np.concatenate(own)
 
 
 def fit_identified(searches: Searches, *, margin: bool = False) -> dict[str, float]:

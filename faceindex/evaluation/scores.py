@@ -160,7 +160,7 @@ def _count_bins(
 
 
 def score_blocks(
-    probes: NDArray[np.float32], references: NDArray[np.float32], *, later: bool = False
+    probes: NDArray[np.float32], references: NDArray[np.float32], *, later: bool = False, every: int = 1
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield (first probe, cosines float32 (block, references)) for some probes at a time.
 
@@ -168,9 +168,10 @@ def score_blocks(
         probes: float32 (p, d).
         references: float32 (r, d).
         later: compare with references from the first probe of the block on only: all pairs of one set, once.
+        every: make only every so many blocks, where a part of the probes is enough.
     """
     rows = max(1, min(BLOCK_ROWS, BLOCK_CELLS // max(1, len(references))))
-    for start in range(0, len(probes), rows):
+    for start in range(0, len(probes), rows * every):
         yield start, probes[start : start + rows] @ references[start if later else 0 :].T
 
 

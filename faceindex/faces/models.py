@@ -170,6 +170,8 @@ def find(name: str, kind: str | None = None) -> Model:
         close = get_close_matches(name, known, n=1)
         known += ["onnx:FILE"] if kind else []
         hint = f"; did you mean {close[0]}?" if close else ""
+        if kind == "embedder":
+            hint += " (embeddings of other models come by `faceindex import` and are searched with --vectors)"
         raise ConfigError(f"unknown {kind or 'model'} {name!r} (known: {', '.join(known)}){hint}")
     return MODELS[name]
 

@@ -36,3 +36,10 @@ def resolve_device(device: str) -> Device:
     if device == "cuda":
         raise ConfigError("device cuda asked for, but torch finds no usable GPU; use --device cpu")
     return "cpu"
+
+
+def free_gpu_bytes(gpu: int) -> int:
+    """Return how much memory of a GPU nobody uses."""
+    import torch
+
+    return int(torch.cuda.mem_get_info(gpu)[0])

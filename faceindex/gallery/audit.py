@@ -84,6 +84,8 @@ def _problems_of(
 
 def _problems_of_shards(shards: Sequence[Shard], seen: Sequence[NDArray[np.bool_]]) -> Iterator[Problem]:
     for shard, compared in zip(shards, seen, strict=True):
+        if not (shard.ids[:-1] < shard.ids[1:]).all():
+            yield _damage(shard, FACES, "its face ids are not in order")
         strange = shard.alive & ~compared
         if strange.any():
             yield _damage(shard, FACES, f"{strange.sum():,} faces are in no data file")
@@ -91,6 +93,9 @@ def _problems_of_shards(shards: Sequence[Shard], seen: Sequence[NDArray[np.bool_
 
 def _problems_of_index(shard: Shard, recipe: IndexRecipe) -> Iterator[Problem]:
     if shard.manifest.quantizer is None or not len(shard.ids):
+        return
+    if fault := faiss_io.fault_of(shard.index):
+        yield _damage(shard, INDEX, f"the index {fault}")
         return
     numbers = faiss_io.numbers(shard.index)
     if numbers is not None and not np.array_equal(np.sort(numbers), np.arange(len(shard.ids))):

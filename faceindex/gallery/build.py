@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import ID_BYTES, require
 from faceindex.errors import ConfigError, ShapeError
-from faceindex.gallery import faiss_io
+from faceindex.gallery import faiss_io, training
 from faceindex.gallery.exact import UNIT_TOLERANCE, widened
+from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.recipe import EXACT, TRAINING_POINTS_PER_LIST
 from faceindex.gallery.shard import FACES, INDEX, MANIFEST, PAGE_SUMS, VECTORS, Manifest, TrainedIndex
 from faceindex.gallery.vectors import page_sums
@@ -37,7 +38,9 @@ class ShardFiles:
     """File name -> bytes."""
 
 
-def train(recipe: IndexRecipe, vectors: NDArray[np.float16], threads: int = 1) -> TrainedIndex:
+def train(
+    recipe: IndexRecipe, vectors: NDArray[np.float16], threads: int = 1, gpus: Gpus | None = None
+) -> TrainedIndex:
     """Return an empty trained index, the same for the same faces whatever the number of threads.
 
     All shards of a gallery are filled from it, so that their distances can be compared and the shards merged.
@@ -46,6 +49,7 @@ def train(recipe: IndexRecipe, vectors: NDArray[np.float16], threads: int = 1) -
         recipe: not exact.
         vectors: float16 (n, d), unit length, in order of face id; as many of the first are used as it takes.
         threads: for FAISS.
+        gpus: for FAISS; None for the CPU alone.
 
     Raises:
         ConfigError: the faces are too few, or FAISS cannot train this index.
@@ -55,7 +59,7 @@ def train(recipe: IndexRecipe, vectors: NDArray[np.float16], threads: int = 1) -
     if len(vectors) < centroids:
         raise ConfigError(f"{recipe.factory} needs {centroids} faces to train, got {len(vectors)}; use fewer lists")
     if centroids:
-        faiss_io.train(index, vectors[: training_count(recipe, vectors.shape[1])], recipe.seed, threads)
+        training.train(index, vectors[: training_count(recipe, vectors.shape[1])], recipe.seed, threads, gpus)
     data = faiss_io.to_bytes(index)
     return TrainedIndex(data, _digest(data))
 
@@ -73,6 +77,7 @@ def build_shard(
     recipe: IndexRecipe,
     trained: TrainedIndex | None = None,
     threads: int = 1,
+    gpus: Gpus | None = None,
 ) -> ShardFiles:
     """Return the files of a shard; the same faces give the same bytes.
 
@@ -83,6 +88,7 @@ def build_shard(
         recipe: exact, or what `trained` was trained by.
         trained: by `train`, or `trained_index` of another shard; None for an exact shard.
         threads: for FAISS.
+        gpus: for FAISS; None for the CPU alone.
 
     Raises:
         ShapeError: faces and vectors do not belong together, are not in order, or a vector is not of unit length.
@@ -110,7 +116,7 @@ def build_shard(
         if trained is None:
             raise ConfigError(f"a shard of {recipe.factory} is filled from a trained index, got none; train one first")
         index = faiss_io.from_bytes(trained.data)
-        faiss_io.fill(index, halves, threads)
+        training.fill(index, halves, threads, gpus)
         contents[INDEX] = faiss_io.to_bytes(index)
     shard_id = _digest(*(part for name in sorted(contents) for part in (name.encode(), contents[name])))
     return ShardFiles(shard_id, len(halves), recipe.untuned(), contents)

@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from faceindex.gallery.build import ShardFiles, build_shard
+from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.shard import Shard
 from faceindex.tables import FACE_ROWS, from_id_column
 
@@ -15,6 +16,7 @@ def compact_shards(
     shards: Sequence[Shard],
     fresh: tuple[pa.Table, NDArray[np.float16]] | None = None,
     threads: int = 1,
+    gpus: Gpus | None = None,
 ) -> ShardFiles:
     """Return one shard of the live faces of several; its bytes are those of a shard built from these faces afresh.
 
@@ -22,6 +24,7 @@ def compact_shards(
         shards: of one gallery, at least one; their tombstones are dropped.
         fresh: faces to add, the columns of FACE_ROWS, and their vectors, float16 (n, d).
         threads: for FAISS.
+        gpus: for FAISS; None for the CPU alone.
     """
     tables = [shard.faces.filter(pa.array(shard.alive)) for shard in shards]
     parts = [shard.vectors[shard.alive] for shard in shards]
@@ -32,4 +35,4 @@ def compact_shards(
     order = np.argsort(from_id_column(faces["face_id"]).view("S16"))
     first = shards[0]
     trained = first.trained_index() if first.manifest.quantizer else None
-    return build_shard(faces.take(order), vectors[order], first.model, first.recipe, trained, threads)
+    return build_shard(faces.take(order), vectors[order], first.model, first.recipe, trained, threads, gpus)

@@ -1,4 +1,4 @@
-"""The only module that speaks to FAISS: makes, trains, fills, stores, opens and searches an index.
+"""Makes, stores, opens and searches an index; with `training` and `gpus`, the only module that speaks to FAISS.
 
 Vectors have unit length and every index measures squared Euclidean distance, which orders them as the cosine does.
 Under FAISS's inner product four-bit product quantisers lose far more: on a million synthetic faces, IVF4096,PQ64x4fs,
@@ -15,13 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.errors import ConfigError, DamagedError, RefusedError
-from faceindex.gallery.exact import widened
-
-BLOCK_ROWS = 65_536
-
-TWO_LEVELS_FROM_LISTS = 2**15
-"""From this many lists on they are trained in two levels."""
+from faceindex.errors import ConfigError, DamagedError
 
 SERVING = frozenset(
     {
@@ -64,7 +58,7 @@ def new_index(factory: str, dimension: int) -> Any:
             f"index must be auto, exact or a FAISS factory string such as IVF1024,PQ64x4fs, got {factory!r}, which "
             f"FAISS refuses for vectors of {dimension} numbers: {reason}"
         ) from error
-    kind = _core(index)
+    kind = core(index)
     if type(kind).__name__ not in SERVING or (isinstance(kind, faiss.IndexIVF) and kind.nlist < 1):
         raise ConfigError(
             f"index must be exact, an inverted file (IVF...) or a graph (HNSW...), got {factory!r}, which is "
@@ -75,13 +69,13 @@ def new_index(factory: str, dimension: int) -> Any:
 
 def list_count(index: Any) -> int:
     """Return how many inverted lists an index has; 0 for a graph."""
-    kind = _core(index)
+    kind = core(index)
     return int(kind.nlist) if isinstance(kind, _faiss().IndexIVF) else 0
 
 
 def code_bits(index: Any) -> int:
     """Return how many bits an index keeps of a vector."""
-    kind = _core(index)
+    kind = core(index)
     coded = kind if isinstance(kind, _faiss().IndexIVF) else _faiss().downcast_index(kind.storage)
     return 8 * int(coded.code_size)
 
@@ -90,79 +84,10 @@ def centroid_count(index: Any) -> int:
     """Return the size of the largest k-means an index is trained by; 0 when it needs no training."""
     if index.is_trained:
         return 0
-    kind = _core(index)
+    kind = core(index)
     if kind is not index or not isinstance(kind, _faiss().IndexIVF):
         return max(256, list_count(index))  # OPQ and PQ graphs train codebooks of eight bits
     return max(int(kind.nlist), 2 ** int(kind.pq.nbits) if hasattr(kind, "pq") else 0)
-
-
-def train(index: Any, sample: NDArray[np.float16], seed: int, threads: int) -> None:
-    """Train an index; the same sample and seed give the same index, whatever the number of threads.
-
-    Raises:
-        ConfigError: the index cannot be trained on this sample.
-    """
-    faiss = _faiss()
-    faiss.omp_set_num_threads(threads)
-    kind = _core(index)
-    if isinstance(kind, faiss.IndexIVF):
-        kind.cp.seed = seed
-        kind.cp.min_points_per_centroid = 1  # what is enough is decided in `recipe`; FAISS would warn on stderr
-        if hasattr(kind, "pq"):
-            kind.pq.cp.min_points_per_centroid = 1
-    wide = widened(sample)
-    try:
-        if isinstance(kind, faiss.IndexIVF):
-            if kind is index and kind.nlist >= TWO_LEVELS_FROM_LISTS:
-                kind.quantizer.add(_two_levels(wide, int(kind.nlist), seed))
-            if faiss.get_num_gpus():
-                clustering = faiss.index_cpu_to_all_gpus(faiss.IndexFlatL2(kind.d))
-                kind.clustering_index = clustering
-        index.train(wide)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].rpartition(".cpp:")[2]
-        raise ConfigError(f"the index cannot be trained on {len(sample)} faces: {reason}; choose another") from error
-
-
-def _two_levels(sample: NDArray[np.float32], lists: int, seed: int) -> NDArray[np.float32]:
-    """Return the centroids of very many lists, float32 (lists, d): those of clusters, and of clusters within them.
-
-    One k-means over all lists compares every face with every centroid; this one with twice the square root of their
-    number, as the baseline of the billion-scale benchmark of NeurIPS 2021 does.
-    """
-    upper = _kmeans(sample, round(lists**0.5), seed)
-    _, nearest_upper = upper.index.search(sample, 1)
-    counts = np.bincount(nearest_upper[:, 0], minlength=upper.k)
-    # Each cluster gets lists by its faces and at least one; what rounding leaves over goes where it lost most, and what
-    # the least ones took is taken from the largest.
-    wanted = counts * lists / len(sample)
-    shares = np.maximum(1, wanted.astype(np.int64))
-    missing = lists - int(shares.sum())
-    if missing > 0:
-        shares[np.argsort(shares - wanted, kind="stable")[:missing]] += 1
-    for _ in range(-missing):
-        shares[np.argmax(shares)] -= 1
-    parts = []
-    for cluster, share in enumerate(shares):
-        members = sample[nearest_upper[:, 0] == cluster]
-        parts.append(_kmeans(members, int(share), seed).centroids if len(members) else upper.centroids[[cluster]])
-    return np.concatenate(parts)
-
-
-def _kmeans(points: NDArray[np.float32], count: int, seed: int) -> Any:
-    faiss = _faiss()
-    options = {"min_points_per_centroid": 1, "max_points_per_centroid": 256, "gpu": bool(faiss.get_num_gpus())}
-    kmeans = faiss.Kmeans(points.shape[1], count, niter=10, seed=seed, **options)
-    kmeans.train(points)
-    return kmeans
-
-
-def fill(index: Any, vectors: NDArray[np.float16], threads: int) -> None:
-    """Add vectors; the i-th gets the number i."""
-    # Graphs come out different when several threads insert.
-    _faiss().omp_set_num_threads(threads if list_count(index) else 1)
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        index.add(widened(vectors[start : start + BLOCK_ROWS]))
 
 
 def to_bytes(index: Any) -> bytes:
@@ -210,23 +135,23 @@ def centroids_of(index: Any) -> NDArray[np.float32] | None:
     return centroids
 
 
-def require_sound(index: Any, name: str) -> None:
-    """Raise `RefusedError` unless an index is trained and measures squared Euclidean distance; `name` tells which."""
+def fault_of(index: Any) -> str | None:
+    """Return why an index cannot serve: it is not trained, or measures another distance; None when it can."""
     faiss = _faiss()
-    for layer in (index, _core(index)):
+    for layer in (index, core(index)):
         if not layer.is_trained:
-            raise RefusedError(f"the index of shard {name} is not trained; run the same command again")
+            return "is not trained"
         if layer.metric_type != faiss.METRIC_L2:
-            raise RefusedError(
-                f"the index of shard {name} was wanted with FAISS's metric {faiss.METRIC_L2} (squared Euclidean), got "
-                f"{layer.metric_type}; run the same command again"
+            return (
+                f"was wanted with FAISS's metric {faiss.METRIC_L2} (squared Euclidean), got metric {layer.metric_type}"
             )
+    return None
 
 
 def list_sizes(indexes: Sequence[Any]) -> NDArray[np.int64]:
     """Return how many faces each inverted list has in all of these indexes together; none for graphs."""
     faiss = _faiss()
-    kinds = [_core(index) for index in indexes]
+    kinds = [core(index) for index in indexes]
     lists = [kind.invlists for kind in kinds if isinstance(kind, faiss.IndexIVF)]
     sizes = [[one.list_size(number) for number in range(one.nlist)] for one in lists]
     return np.sum(sizes, axis=0, dtype=np.int64) if sizes else np.empty(0, np.int64)
@@ -235,7 +160,7 @@ def list_sizes(indexes: Sequence[Any]) -> NDArray[np.int64]:
 def numbers(index: Any) -> NDArray[np.int64] | None:
     """Return the numbers of all vectors in an index's lists, int64 (n,), list by list; None for graphs."""
     faiss = _faiss()
-    kind = _core(index)
+    kind = core(index)
     if not isinstance(kind, faiss.IndexIVF):
         return None
     lists = kind.invlists
@@ -331,7 +256,7 @@ def nearest(
     return distances, rows
 
 
-def _core(index: Any) -> Any:
+def core(index: Any) -> Any:
     """Return the index behind transforms of its vectors, such as OPQ."""
     faiss = _faiss()
     while isinstance(index, faiss.IndexPreTransform):

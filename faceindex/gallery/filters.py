@@ -36,7 +36,7 @@ class Filters:
     path: str | None = None
     """Glob that the photo's path matches from end to end; * and ? match / too."""
     min_quality: float | None = None
-    """Least quality, 0 to 1."""
+    """Least quality, 0 to 1; imported embeddings, of which it is not known, are left out."""
     min_face_px: float | None = None
     """Least length of the box's shorter side, in pixels of the photo."""
     faces: frozenset[str] | None = None

@@ -81,7 +81,8 @@ def _require_whole(gallery: Gallery, live_count: int) -> None:
                 f"shard {shard.name}: face ids are not in order, so its vectors may be other faces'; the generation "
                 f"before stays; run `faceindex check`"
             )
-        faiss_io.require_sound(shard.index, shard.name)
+        if fault := faiss_io.fault_of(shard.index):
+            raise RefusedError(f"the index of shard {shard.name} {fault}; run the same command again")
         rows = np.unique(np.linspace(0, len(shard.ids) - 1, PEERS).astype(np.int64))
         among = np.zeros(len(shard.ids), bool)
         among[rows] = True

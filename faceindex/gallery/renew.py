@@ -20,6 +20,7 @@ from faceindex.gallery.build import ShardFiles, build_shard, train, training_cou
 from faceindex.gallery.compaction import compact_shards
 from faceindex.gallery.drift import drifted
 from faceindex.gallery.gate import admit, opened_in
+from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.planning import ShardPlan, plan_shards
 from faceindex.gallery.recipe import EXACT, Wish, choose_recipe, faces_needed, other_kind
@@ -50,6 +51,7 @@ class _Renewal:
     rebuild: bool
     most_faces: int
     threads: int
+    gpus: Gpus
 
 
 def with_gallery(
@@ -59,6 +61,7 @@ def with_gallery(
     *,
     build_bytes: int = BUILD_BYTES,
     compact: bool = False,
+    device: str = "auto",
 ) -> Generation:
     """Return a generation with shards, tombstones and measured quality for the live faces of its view.
 
@@ -69,6 +72,7 @@ def with_gallery(
         build_bytes: memory that building may take; it bounds how large shards are built and merged, and the sample
             an index is trained on. Ids of all faces, and the index that is searched, come on top.
         compact: merge what can be merged, and drop all dead faces.
+        device: cpu for building without GPUs.
 
     Raises:
         RefusedError: the index loses too much to be published; nothing the served generation needs was changed.
@@ -91,6 +95,7 @@ def with_gallery(
         rebuild,
         max(1, build_bytes // (COPIES * (2 * draft.dimension + FACE_ROW_BYTES))),
         core_count(),
+        Gpus(device),
     )
     shards, dead = _shards(renewal, compact=compact)
     renewed = replace(
@@ -145,7 +150,7 @@ def _new_shards(renewal: _Renewal, plan: ShardPlan) -> Iterator[ShardFiles]:
     opened = {one.shard_id: shard for one, shard in zip(renewal.draft.shards, renewal.before.shards, strict=True)}
     if plan.merge:
         fresh = _load(renewal, plan.fresh) if len(plan.fresh) else None
-        yield compact_shards([opened[shard] for shard in plan.merge], fresh, renewal.threads)
+        yield compact_shards([opened[shard] for shard in plan.merge], fresh, renewal.threads, renewal.gpus)
         return
     if not len(plan.fresh) and plan.keep:
         return
@@ -157,7 +162,7 @@ def _new_shards(renewal: _Renewal, plan: ShardPlan) -> Iterator[ShardFiles]:
             least = faces_needed(renewal.recipe.factory, renewal.draft.dimension)
             affordable = max(least, renewal.most_faces)
             sample = plan.fresh[: min(affordable, training_count(renewal.recipe, renewal.draft.dimension))]
-            trained = train(renewal.recipe, _load(renewal, sample)[1], renewal.threads)
+            trained = train(renewal.recipe, _load(renewal, sample)[1], renewal.threads, renewal.gpus)
     size = len(plan.fresh) if renewal.recipe.factory == EXACT else renewal.most_faces
     for start in range(0, max(1, len(plan.fresh)), max(1, size)):
         yield _built(renewal, plan.fresh[start : start + size], trained)
@@ -165,7 +170,8 @@ def _new_shards(renewal: _Renewal, plan: ShardPlan) -> Iterator[ShardFiles]:
 
 def _built(renewal: _Renewal, wanted: NDArray[np.void], trained: TrainedIndex | None) -> ShardFiles:
     faces, vectors = _load(renewal, wanted)
-    return build_shard(faces, vectors, renewal.draft.model, renewal.recipe, trained, renewal.threads)
+    model, recipe = renewal.draft.model, renewal.recipe
+    return build_shard(faces, vectors, model, recipe, trained, renewal.threads, renewal.gpus)
 
 
 def _load(renewal: _Renewal, wanted: NDArray[np.void]) -> tuple[pa.Table, NDArray[np.float16]]:

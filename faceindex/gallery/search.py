@@ -5,6 +5,7 @@ Scores are true cosine similarities whatever the index, so a threshold means the
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -31,6 +32,18 @@ numbers each they take some 30 MB."""
 
 WIDENING = 0.5
 """Lists visited under a filter grow with this power of how much the filter leaves out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """What is searched for."""
+
+    probes: NDArray[np.float32]
+    """float32 (q, d), unit length."""
+    masks: list[NDArray[np.bool_] | None]
+    """For each shard, bool (faces of the shard,), which faces may be found; None for all."""
+    count: int
+    """How many may be found."""
 
 
 class Gallery:
@@ -100,18 +113,27 @@ class Gallery:
             ShapeError: another dimension, a probe that is zero or not finite, or masks of other shards.
             ConfigError: k is less than 1.
         """
+        query = self.prepared(probes, model, k, allowed)
+        few = query.count == 0 or (allowed is not None and query.count < EXACT_BELOW)
+        if few or self.recipe.factory == EXACT:
+            pairs = zip(self.shards, query.masks, strict=True)
+            return search_exact(
+                (block for shard, mask in pairs for block in shard.blocks(mask)), query.probes, model, k
+            )
+        return self._search_index(query, k, threads)
+
+    def prepared(
+        self, probes: NDArray[np.float32], model: ModelId, k: int, allowed: Sequence[NDArray[np.bool_]] | None
+    ) -> Query:
+        """Return what `search` was asked for; takes what it takes and raises what it raises."""
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
         require_model(self.model, model)
         require("probes", probes, np.float32, (None, self.dimension))
-        probes = l2_normalize(probes)
         masks = self._masks(allowed)
-        pairs = list(zip(self.shards, masks, strict=True))
+        pairs = zip(self.shards, masks, strict=True)
         count = sum(len(shard.ids) if mask is None else int(mask.sum()) for shard, mask in pairs)
-        few = count == 0 or (allowed is not None and count < EXACT_BELOW)
-        if few or self.recipe.factory == EXACT:
-            return search_exact((block for pair in pairs for block in pair[0].blocks(pair[1])), probes, model, k)
-        return self._search_index(probes, k, threads, masks, count)
+        return Query(l2_normalize(probes), masks, count)
 
     def masks_of(self, face_ids: NDArray[np.void]) -> list[NDArray[np.bool_]]:
         """Return which faces of each shard are among these, V16 (n,) in any order: what `search` takes as `allowed`."""
@@ -168,15 +190,40 @@ class Gallery:
             require("allowed", mask, np.bool_, (len(shard.ids),))
         return [shard.living(mask) for shard, mask in zip(self.shards, allowed, strict=True)]
 
-    def _search_index(
-        self, probes: NDArray[np.float32], k: int, threads: int, masks: Sequence[NDArray[np.bool_] | None], count: int
-    ) -> CandidateLists:
-        """Search with the index; `count` faces may be found."""
-        depth = min(count, max(k, FEWEST_RERANKED) * max(1, self.recipe.rerank))
+    def ranked(
+        self,
+        probes: NDArray[np.float32],
+        rows: Sequence[NDArray[np.int64]],
+        k: int,
+        each: Callable[..., Iterable[Any]] = map,
+    ) -> tuple[NDArray[np.float32], NDArray[np.bytes_]]:
+        """Return the k most similar of the faces that each probe is compared with.
+
+        Args:
+            probes: float32 (q, d).
+            rows: for each shard, int64 (q, n), which of its faces; -1 for none.
+            k: candidates of each.
+            each: `map`, or that of a pool.
+
+        Returns:
+            Similarities float32 (q, k), descending, and face ids S16 (q, k); -inf and zero where there is none.
+        """
+
+        def rank(shard: Shard, its: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bytes_]]:
+            return shard.ranked(probes, its, k)
+
+        ranked: list[tuple[NDArray[np.float32], NDArray[np.bytes_]]] = list(each(rank, self.shards, rows))
+        if len(ranked) == 1:
+            return ranked[0]
+        similarities, face_ids = (np.concatenate(part, axis=1) for part in zip(*ranked, strict=True))
+        return merged(similarities, face_ids, k)
+
+    def _search_index(self, query: Query, k: int, threads: int) -> CandidateLists:
+        depth = min(query.count, max(k, FEWEST_RERANKED) * max(1, self.recipe.rerank))
         # Faces that may be found lie further from a probe than all faces do, in more lists.
-        nprobe = round(self.recipe.nprobe * (self.size / count) ** WIDENING)
-        allowed = [None if mask is None else np.packbits(mask, bitorder="little") for mask in masks]
-        chunks = list(_chunks(probes, threads))
+        nprobe = round(self.recipe.nprobe * (self.size / query.count) ** WIDENING)
+        allowed = [None if mask is None else np.packbits(mask, bitorder="little") for mask in query.masks]
+        chunks = list(_chunks(query.probes, threads))
         search = partial(self._search_chunk, k=k, depth=depth, nprobe=nprobe, allowed=allowed)
         if threads == 1:
             found = [search(chunk) for chunk in chunks]
@@ -217,19 +264,10 @@ class Gallery:
         def scan(shard: Shard, bits: NDArray[np.uint8] | None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
             return faiss_io.nearest(shard.index, probes, depth, nprobe, bits, lists)
 
-        def rank(shard: Shard, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bytes_]]:
-            return shard.ranked(probes, rows, k)
-
         found = list(each(scan, self.shards, allowed))
         chosen = nearest_of_all(np.concatenate([distances for distances, _ in found], axis=1), depth, k)
         rows = np.where(chosen, np.concatenate([rows for _, rows in found], axis=1), -1)
-        ranked: list[tuple[NDArray[np.float32], NDArray[np.bytes_]]] = list(
-            each(rank, self.shards, np.split(rows, len(self.shards), axis=1))
-        )
-        if len(ranked) == 1:
-            return ranked[0]
-        similarities, face_ids = (np.concatenate(part, axis=1) for part in zip(*ranked, strict=True))
-        return merged(similarities, face_ids, k)
+        return self.ranked(probes, np.split(rows, len(self.shards), axis=1), k, each)
 
 
 def _chunks(probes: NDArray[np.float32], threads: int) -> Iterator[NDArray[np.float32]]:

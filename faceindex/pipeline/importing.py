@@ -1,5 +1,8 @@
 """Enrolment of embeddings made elsewhere: a file of vectors becomes batches of a catalog, and is published.
 
+The file is read twice: once to see that all of it can be enrolled, then to store what is new. Only what tells its rows
+apart is kept of it in between, some 300 bytes of a row.
+
 Every vector stands as a face of a photo of its own that is on no disk; its path says where it came from. Batches have
 names made of what they hold, and the plan is written when all of them are there: killed anywhere, the same command does
 what is left, and an index run in between may publish it as it publishes the work of any interrupted run.
@@ -7,7 +10,7 @@ what is left, and an index run in between may publish it as it publishes the wor
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,22 +26,21 @@ from faceindex.catalog.generations import BatchFiles
 from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
 from faceindex.catalog.parquet import write_table
 from faceindex.catalog.upkeep import collect
-from faceindex.config import Settings
-from faceindex.errors import ConfigError, ModelMismatchError
-from faceindex.faces.loading import detector_id, embedder_id, settled_embedder
-from faceindex.faces.models import find
+from faceindex.errors import ConfigError
+from faceindex.faces.loading import detector_id
 from faceindex.gallery.filters import require_date
 from faceindex.pipeline.batches import Batch, batch_id, compare, settings_digest
+from faceindex.pipeline.import_model import model_for, settings_for
 from faceindex.pipeline.plans import Plan, new_run, write_plan
 from faceindex.pipeline.publish import known_photos, publish_plan
 from faceindex.pipeline.report import RunReport
 from faceindex.tables import CROPS, IMPORTED, PHOTOS, face_id, faces_schema, to_float16_column, to_id_column
 from faceindex.types import ModelId, PhotoRef, PhotoState
-from faceindex.vector_files import VectorFile, model_name
+from faceindex.vector_files import VectorFile, VectorRows, stated_model
 
 BATCH_ROWS = 4096
 
-GOOD = 1.0
+UNKNOWN = np.nan
 """Confidence and quality of faces whose picture nobody here has seen."""
 
 
@@ -55,13 +57,15 @@ class Imported:
     """Whether vectors had to be scaled to unit length."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Row:
     """One vector of the file."""
 
     ref: PhotoRef
-    number: int
-    """Its row."""
+    vector: NDArray[np.float16]
+    """float16 (d,), unit length."""
+    person: str | None
+    date: str | None
 
 
 def import_vectors(
@@ -72,8 +76,8 @@ def import_vectors(
     Args:
         catalog: folder or URL; made when there is none and the file can be enrolled.
         path: see `VectorFile`.
-        model: the embedder that made the vectors, by the name `faceindex index --model` takes; a new catalog needs it
-            unless the file says it.
+        model: the embedder that made the vectors, by the name `faceindex index --model` takes, or any name for one that
+            faceindex does not have; a new catalog needs it unless the file says it.
         progress: called with (phase, rows done, rows in all).
 
     Raises:
@@ -82,83 +86,86 @@ def import_vectors(
         LockedError: a run is going on.
     """
     opened = Catalog.open(catalog) if open_files(catalog).exists(SETTINGS) else None
-    settings = _settings(catalog, opened, model or (None if opened else model_name(path)))
-    wanted = embedder_id(settings.embedder, mirror=settings.mirror, weights=settings.weights or None)
-    served = opened.current() if opened else None
-    dimension = served.dimension if served else find(settings.embedder, "embedder").dimension
-    if dimension is None:
-        raise ConfigError(f"{settings.embedder} does not say how many numbers its vectors have; index a photo first")
+    told = stated_model(path)
+    settings = settings_for(catalog, opened, model or (None if opened else told))
+    wanted, dimension = model_for(settings, opened.current() if opened else None, model, told)
     file = VectorFile(path, dimension)
     file.require_model(wanted, settings.embedder)
-    rows, vectors = _rows(file, path, wanted)
+    refs = _survey(file, wanted, progress)
     if opened is None:
         opened = Catalog.create(catalog, settings)
     with opened.lock(f"faceindex import {path}"):
         served = opened.current()
         known = known_photos(opened, served)
-        changes = compare((row.ref for row in rows), known, (), retry_failed=False)
-        todo = set(changes.todo)
-        fresh = [row for row in rows if row.ref in todo]
+        todo = set(compare(refs, known, (), retry_failed=False).todo)
         digest = settings_digest(settings, detector_id(settings.detector), wanted)
         done: dict[str, BatchFiles] = {}
         batches: list[Batch] = []
-        for start in range(0, len(fresh), BATCH_ROWS):
-            part = fresh[start : start + BATCH_ROWS]
-            refs = tuple(row.ref for row in part)
-            name = batch_id(refs, f"{digest}-import")
-            numbers = [row.number for row in part]
-            done[name] = _written(opened, name, part, vectors[numbers], file, wanted)
-            batches.append(Batch(name, refs))
-            progress("importing", start + len(part), len(fresh))
+        imported = 0
+        for part in _batches(file, wanted, todo):
+            batch = tuple(row.ref for row in part)
+            name = batch_id(batch, f"{digest}-import")
+            done[name] = _written(opened, name, part, wanted)
+            batches.append(Batch(name, batch))
+            imported += len(part)
+            progress("importing", imported, len(todo))
+        if imported != len(todo):
+            raise ConfigError(f"{path} changed while it was read; run the same command again")
         if batches:
             plan = Plan(new_run(), digest, tuple(batches), ())
             write_plan(opened.files, plan)
-            progress("building the index", len(fresh), len(fresh))
+            progress("building the index", imported, imported)
             served = publish_plan(opened, served, plan, done, RunReport(catalog=opened.root))
             collect(opened.files)
     assert served is not None
-    return Imported(opened.root, served.number, len(fresh), len(rows) - len(fresh), file.renormalised)
+    return Imported(opened.root, served.number, imported, len(refs) - imported, file.renormalised)
 
 
-def _settings(root: str, catalog: Catalog | None, model: str | None) -> Settings:
-    """Return the settings of the catalog, or those of one to be made for a model's vectors."""
-    if catalog is None:
-        if model is None:
-            raise ConfigError(
-                f"{root} is no catalog yet; say with --model which model made the vectors, "
-                f"by a name of `faceindex models list` or onnx:FILE"
-            )
-        return Settings(embedder=settled_embedder(model))
-    if model is not None and settled_embedder(model) != catalog.settings.embedder:
-        raise ModelMismatchError(
-            f"{catalog.root} holds embeddings of {catalog.settings.embedder}, {model} asked for; "
-            f"import into another catalog with -c"
-        )
-    return catalog.settings
+def _survey(file: VectorFile, model: ModelId, progress: Callable[..., None]) -> list[PhotoRef]:
+    """Return what tells the rows of a file from those that a catalog knows; reads all of it.
+
+    Raises:
+        ConfigError: a row cannot be enrolled, or two have one id.
+    """
+    refs = []
+    for rows in file.batches():
+        for number, date in enumerate(rows.dates):
+            require_date(f"row {rows.start + number} of {file.path}: its date", date)
+        refs += [row.ref for row in _rows(file, rows, model)]
+        progress("reading", len(refs), len(file))
+    if len({ref.path for ref in refs}) < len(refs):
+        [(commonest, times)] = Counter(ref.path for ref in refs).most_common(1)
+        name = os.fsdecode(commonest.removeprefix(IMPORTED))
+        raise ConfigError(f"{file.path}: each id once wanted, got {name!r} {times} times; leave the others out")
+    return refs
 
 
-def _rows(file: VectorFile, path: str, model: ModelId) -> tuple[list[_Row], NDArray[np.float16]]:
-    """Return the rows of a file and their vectors, float16 (n, d), of unit length."""
-    vectors = np.concatenate([rows.astype(np.float16) for _, rows in file.batches()])
-    for number, date in enumerate(file.dates):
-        require_date(f"row {number} of {path}: its date", date)
-    place = os.path.abspath(path)  # noqa: PTH100 - a Path cannot hold every name
-    names = [place + f"#{number}" if name is None else name for number, name in enumerate(file.ids)]
-    [(commonest, times)] = Counter(names).most_common(1)
-    if times > 1:
-        raise ConfigError(f"{path}: each id once wanted, got {commonest!r} {times} times; leave the others out")
-    rows = []
-    for number, (name, person, date) in enumerate(zip(names, file.people, file.dates, strict=True)):
+def _batches(file: VectorFile, model: ModelId, todo: set[PhotoRef]) -> Iterator[list[_Row]]:
+    """Yield the rows of a file that are to be enrolled, so many at a time as a batch holds."""
+    waiting: list[_Row] = []
+    for rows in file.batches():
+        waiting += [row for row in _rows(file, rows, model) if row.ref in todo]
+        while len(waiting) >= BATCH_ROWS:
+            yield waiting[:BATCH_ROWS]
+            waiting = waiting[BATCH_ROWS:]
+    if waiting:
+        yield waiting
+
+
+def _rows(file: VectorFile, rows: VectorRows, model: ModelId) -> list[_Row]:
+    place = os.path.abspath(file.path)  # noqa: PTH100 - a Path cannot hold every name
+    made = []
+    for number, vector in enumerate(rows.vectors.astype(np.float16)):
+        name, person, date = rows.ids[number], rows.people[number], rows.dates[number]
+        path = IMPORTED + os.fsencode(f"{place}#{rows.start + number}" if name is None else name)
         # In place of the times a file has: changed when anything that is stored of the vector is.
-        told = f"{model}\n{person}\n{date}\n".encode() + vectors[number].tobytes()
+        told = f"{model}\n{person}\n{date}\n".encode() + vector.tobytes()
         stamp = int.from_bytes(blake3(told).digest(7), "little")
-        rows.append(_Row(PhotoRef(IMPORTED + os.fsencode(name), vectors[number].nbytes, stamp), number))
-    return rows, vectors
+        made.append(_Row(PhotoRef(path, vector.nbytes, stamp), vector, person, date))
+    return made
 
 
-def _written(
-    catalog: Catalog, name: str, rows: Sequence[_Row], vectors: NDArray[np.float16], file: VectorFile, model: ModelId
-) -> BatchFiles:
+def _written(catalog: Catalog, name: str, rows: Sequence[_Row], model: ModelId) -> BatchFiles:
     """Write a batch as a run does, its photos last; one that is there is done."""
     files = catalog.files
     paths = crops_path(name), faces_path(name), photos_path(name)
@@ -168,12 +175,11 @@ def _written(
     photo_ids = [_photo_id(row) for row in rows]
     nowhere = np.zeros(4, np.float32)
     face_ids = [face_id(photo, nowhere) for photo in photo_ids]
-    schema = faces_schema(vectors.shape[1], model)
-    zero, good = pa.array(np.zeros(len(rows), np.float32)), pa.array(np.full(len(rows), GOOD, np.float32))
+    vectors = np.array([row.vector for row in rows], np.float32)
+    zero, unknown = (pa.array(np.full(len(rows), value, np.float32)) for value in (0.0, UNKNOWN))
     landmarks = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(10 * len(rows), np.float32)), 10)
     ids = (to_id_column(np.frombuffer(b"".join(column), f"V{ID_BYTES}")) for column in (face_ids, photo_ids))
-    columns = [*ids, zero, zero, zero, zero, good, good, landmarks]
-    table = pa.table([*columns, to_float16_column(vectors.astype(np.float32))], schema=schema)
+    columns = [*ids, zero, zero, zero, zero, unknown, unknown, landmarks, to_float16_column(vectors)]
     told = [
         {
             "path": row.ref.path,
@@ -182,14 +188,14 @@ def _written(
             "state": str(PhotoState.OK),
             "detail": "imported",
             "photo_id": identity,
-            "captured_at": file.dates[row.number],
+            "captured_at": row.date,
             "face_count": 1,
-            "person": file.people[row.number],
+            "person": row.person,
         }
         for row, identity in zip(rows, photo_ids, strict=True)
     ]
     crops = write_table(files, paths[0], CROPS.empty_table())
-    faces = write_table(files, paths[1], table)
+    faces = write_table(files, paths[1], pa.table(columns, schema=faces_schema(vectors.shape[1], model)))
     return BatchFiles(write_table(files, paths[2], pa.Table.from_pylist(told, schema=PHOTOS)), faces, crops)
 
 

@@ -42,6 +42,7 @@ def publish_plan(
     done: Mapping[str, BatchFiles],
     report: RunReport,
     build_bytes: int = BUILD_BYTES,
+    device: str = "auto",
 ) -> Generation:
     """Publish the generation in which a plan's photos are done and its gone ones forgotten.
 
@@ -52,6 +53,7 @@ def publish_plan(
         done: their files.
         report: is given what became of each photo, and stored with the run.
         build_bytes: memory that building shards may take.
+        device: cpu for building without GPUs.
     """
     files = catalog.files
     tables = {batch.batch_id: read_table(files, done[batch.batch_id].photos) for batch in plan.batches}
@@ -79,7 +81,7 @@ def publish_plan(
         runs=served.runs if served else {},
         previous=served.number if served else None,
     )
-    renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
+    renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes, device=device)
     finished = calibrated(catalog.files, renewed, served, catalog.settings.min_quality)
     report.stop()
     report.of_generation(finished)
@@ -90,20 +92,23 @@ def publish_plan(
     return finished
 
 
-def publish_gallery(catalog: Catalog, served: Generation, *, build_bytes: int = BUILD_BYTES) -> Generation:
+def publish_gallery(
+    catalog: Catalog, served: Generation, *, build_bytes: int = BUILD_BYTES, device: str = "auto"
+) -> Generation:
     """Publish a generation of the same photos with the kind of index the settings now ask for.
 
     Args:
         catalog: the catalog, whose writer lock is held.
         served: the generation that is served.
         build_bytes: memory that building shards may take.
+        device: cpu for building without GPUs.
 
     Raises:
         RefusedError: the index loses too much; the served generation stays.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
-    renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
+    renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes, device=device)
     finished = calibrated(catalog.files, renewed, served, catalog.settings.min_quality)
     generations.publish(catalog.files, finished)
     return finished

@@ -146,7 +146,9 @@ class _Run:
             self._finish(plan)
         elif self.served and self._index_outdated(self.served):
             self.progress("building the index")
-            self.served = publish_gallery(self.catalog, self.served, build_bytes=self.options.memory_bytes)
+            self.served = publish_gallery(
+                self.catalog, self.served, build_bytes=self.options.memory_bytes, device=self.options.device
+            )
         self.report.of_generation(self.served)
         if self.served is not before:
             collect(self.catalog.files)
@@ -264,7 +266,10 @@ class _Run:
                 exit_code=128 + number,
             )
         self.progress("building the index", finished, plan.photo_count, faces, quarantined)
-        self.served = publish_plan(self.catalog, self.served, plan, done, self.report, self.options.memory_bytes)
+        options = self.options
+        self.served = publish_plan(
+            self.catalog, self.served, plan, done, self.report, options.memory_bytes, options.device
+        )
 
     def _receipts(self, batches: Sequence[Batch]) -> Iterator[Receipt]:
         if not batches:

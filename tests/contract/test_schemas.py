@@ -180,6 +180,40 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "notes": ["no probabilities: no threshold table for this model"],
         }
     ],
+    "calibrate": [
+        {
+            "schema": "faceindex.calibrate/1",
+            "catalog": "/catalog",
+            "generation": 8,
+            "model": "dlib-resnet29@15a9c4f06be8",
+            "source": "archive",
+            "note": None,
+            "gallery_size": 8686,
+            "people": 0,
+            "cohort": 2000,
+            "identification": [
+                {
+                    "fpir": 0.01,
+                    "value": 0.9638,
+                    "normalised": 0.2647,
+                    "extrapolated": True,
+                    "trials": 3377,
+                    "pairs": 5,
+                    "interval": [0.0054, 0.019],
+                }
+            ],
+            "verification": [
+                {
+                    "fmr": 0.001,
+                    "value": 0.933,
+                    "extrapolated": False,
+                    "trials": 5700376,
+                    "pairs": 5700,
+                    "interval": [0.0008, 0.0013],
+                }
+            ],
+        }
+    ],
     "compact": [
         {
             "schema": "faceindex.compact/1",

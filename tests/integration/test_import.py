@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 import faceindex
 from faceindex.catalog.catalog import Catalog
 from faceindex.cli.main import cli
+from faceindex.errors import NothingFoundError
 from faceindex.faces.loading import embedder_id
 from faceindex.gallery.audit import audit
 from faceindex.gallery.filters import Filters
@@ -117,12 +118,13 @@ def test_files_of_every_kind_hold_the_same(tmp_path: Path) -> None:
     files = [VectorFile(str(tmp_path / name), 128) for name in ("a.npy", "b.parquet", "c.parquet")]
 
     for file in files:
-        [(start, rows)] = file.batches()
-        assert start == 0
-        np.testing.assert_allclose(rows, UNIT[:20], atol=1e-6)
-    assert files[0].ids == files[2].people == [None] * 20
-    assert files[1].ids == IDS[:20].tolist()
-    assert files[1].people == [name or None for name in PEOPLE[:20].tolist()]
+        [rows] = file.batches()
+        assert rows.start == 0
+        np.testing.assert_allclose(rows.vectors, UNIT[:20], atol=1e-6)
+    told = [next(file.batches()) for file in files]
+    assert told[0].ids == told[2].people == [None] * 20
+    assert told[1].ids == IDS[:20].tolist()
+    assert told[1].people == [name or None for name in PEOPLE[:20].tolist()]
 
 
 def test_faces_that_a_catalog_exports_come_into_another(tmp_path: Path) -> None:
@@ -228,3 +230,55 @@ def test_a_new_catalog_must_be_told_the_model_and_an_old_one_keeps_its_own(named
     assert "say with --model which model made the vectors" in nameless.stderr
     assert other.exit_code == 1
     assert f"holds embeddings of {MODEL}, facenet-vggface2 asked for" in other.stderr
+
+
+def test_vectors_of_a_model_of_ones_own_are_enrolled_and_searched(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    np.savez(tmp_path / "a.npz", vectors=UNIT[:50, :96], ids=IDS[:50], model="my-arcface@v2")
+    np.save(tmp_path / "b.npy", UNIT[50:60, :96])
+    picture = make_archive(tmp_path / "photos", count=1) / "00.jpg"
+    np.savez(tmp_path / "v3.npz", vectors=UNIT[:50, :96], model="my-arcface@v3")
+
+    done = [
+        run("import", tmp_path / "a.npz", "-c", catalog),
+        run("import", tmp_path / "b.npy", "-c", catalog, "--model", "my-arcface"),
+    ]
+    found = run("search", "--vectors", tmp_path / "b.npy", "-c", catalog, "--threshold", "0.9", "--ndjson")
+
+    assert [one.exit_code for one in (*done, found)] == [0, 0, 0]
+    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    assert {answer["model"] for answer in answers} == {"my-arcface@v2"}
+    assert [answer["faces"][0]["candidates"][0]["photo"][-1] for answer in answers] == [str(row) for row in range(10)]
+    for refused, message in (
+        (run("import", tmp_path / "v3.npz", "-c", catalog), "embeddings of my-arcface@v2 wanted"),
+        (run("import", tmp_path / "b.npy", "-c", catalog, "--model", "other"), "holds embeddings of my-arcface"),
+        (run("index", tmp_path, "-c", catalog), "unknown embedder 'my-arcface'"),
+        (run("search", picture, "-c", catalog, "--threshold", "0.9"), "are searched with --vectors"),
+        (run("search", "--vectors", tmp_path / "b.npy", "-c", catalog, "--ndjson"), "give --threshold S"),
+    ):
+        assert refused.exit_code in (1, 2)
+        assert message in refused.stderr
+        assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("dlib-resnet92", "did you mean dlib-resnet29"), ("my arcface", "a model is a name or name@digest")],
+)
+def test_a_slip_of_the_keyboard_makes_no_new_model(named: Path, tmp_path: Path, model: str, message: str) -> None:
+    ended = run("import", named, "-c", tmp_path / "catalog", "--model", model)
+
+    assert ended.exit_code == 2
+    assert message in ended.stderr
+    assert not (tmp_path / "catalog").exists()
+
+
+def test_the_quality_of_what_nobody_saw_is_not_known(named: Path, tmp_path: Path) -> None:
+    import_vectors(str(tmp_path / "catalog"), str(named), MODEL)
+
+    opened = faceindex.open(str(tmp_path / "catalog"))
+
+    assert np.isnan(opened.faces()["quality"].to_numpy()).all()
+    assert np.isnan(opened.faces()["confidence"].to_numpy()).all()
+    with pytest.raises(NothingFoundError, match="none of 300 faces passes the filter min_quality"):
+        opened.scope(Filters(min_quality=0.0))

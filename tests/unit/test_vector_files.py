@@ -1,3 +1,5 @@
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,8 @@ def test_vectors_of_any_floats_come_in_batches_in_order_and_of_unit_length(tmp_p
     batches = list(file.batches())
 
     assert len(file) == len(VECTORS)
-    assert [start for start, _ in batches] == [0, BATCH_ROWS]
-    rows = np.concatenate([rows for _, rows in batches])
+    assert [batch.start for batch in batches] == [0, BATCH_ROWS]
+    rows = np.concatenate([batch.vectors for batch in batches])
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, UNIT, atol=1e-3 if dtype == "f2" else 1e-6)
     assert file.renormalised
@@ -102,9 +104,9 @@ def test_vectors_of_any_length_are_scaled(tmp_path: Path) -> None:
     vectors = UNIT[:4].astype(np.float64) * np.array([[1e-200], [1e200], [3.0], [1.0]])
     file = VectorFile(saved(tmp_path, vectors), 8)
 
-    [(_, rows)] = file.batches()
+    [rows] = file.batches()
 
-    np.testing.assert_allclose(rows, UNIT[:4], atol=1e-6)
+    np.testing.assert_allclose(rows.vectors, UNIT[:4], atol=1e-6)
     assert file.renormalised
 
 
@@ -121,4 +123,128 @@ def test_columns_that_are_no_vectors_are_refused_in_one_line(tmp_path: Path, col
     pq.write_table(pa.table({"vectors": column}), tmp_path / "bad.parquet")
 
     with pytest.raises(ConfigError, match=message):
-        VectorFile(str(tmp_path / "bad.parquet"), 8)
+        list(VectorFile(str(tmp_path / "bad.parquet"), None).batches())
+
+
+def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Return files that cannot be used, and what is said of them."""
+    objects = np.array([{"a": 1}] * 7, object)
+    rows = UNIT[:7].astype(np.float32)
+    ids = np.array([f"id {row}" for row in range(7)])
+
+    def npz(name: str, **arrays: Any) -> Path:
+        np.savez(folder / name, **arrays)
+        return folder / name
+
+    def parquet(name: str, **columns: Any) -> Path:
+        pq.write_table(pa.table(columns), folder / name)
+        return folder / name
+
+    np.save(folder / "whole.npy", rows)
+    (folder / "cut.npy").write_bytes((folder / "whole.npy").read_bytes()[:-100])
+    (folder / "header.npy").write_bytes((folder / "whole.npy").read_bytes()[:20])
+    (folder / "cut.npz").write_bytes(npz("whole.npz", vectors=rows).read_bytes()[:300])
+    flipped = bytearray((folder / "whole.npz").read_bytes())
+    flipped[250] ^= 1
+    (folder / "flipped.npz").write_bytes(flipped)
+    with zipfile.ZipFile(folder / "members.npz", "w") as archive:
+        archive.writestr("vectors.npy", "no array")
+    whole = parquet("whole.parquet", vectors=list(rows)).read_bytes()
+    (folder / "cut.parquet").write_bytes(whole[:90])
+    # The second batch has vectors of another length than the first.
+    late = pa.array([[1.0, 2.0]] * BATCH_ROWS + [[1.0]], pa.list_(pa.float32()))
+    unread = "holds no array that can be read"
+    return {
+        "no numbers": (npz("numbers.npz", vectors=rows[:, :0]), "holds no vectors"),
+        "no rows of Parquet": (parquet("rows.parquet", vectors=pa.array([], pa.list_(pa.float32()))), "no vectors"),
+        "cut": (folder / "cut.npy", unread),
+        "header": (folder / "header.npy", unread),
+        "cut archive": (folder / "cut.npz", unread),
+        "archive with another byte": (folder / "flipped.npz", unread),
+        "member that is no array": (folder / "members.npz", unread),
+        "objects in an archive": (npz("objects.npz", vectors=rows, ids=objects), "holds Python objects"),
+        "too few ids": (npz("ids.npz", vectors=rows, ids=ids[:-1]), "7 ids wanted, one for each vector"),
+        "ids of two columns": (npz("ids2.npz", vectors=rows, ids=np.array([ids, ids])), "7 ids wanted"),
+        "no column": (parquet("column.parquet", x=[1, 2], y=[1, 2]), "holds x, y; a column called `vectors`"),
+        "a late vector of another length": (parquet("late.parquet", vectors=late), "vectors of one length wanted"),
+        "whole numbers": (parquet("whole_numbers.parquet", vectors=[[1, 2], [3, 4]]), "floating-point vectors wanted"),
+        "cut Parquet": (folder / "cut.parquet", unread),
+    }
+
+
+def test_a_file_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    for name, (path, message) in bad_files(tmp_path).items():
+        with pytest.raises(ConfigError) as caught:
+            list(VectorFile(str(path), None).batches())
+        assert message in str(caught.value), name
+        assert str(path) in str(caught.value), name
+        assert "\n" not in str(caught.value), name
+
+
+@pytest.mark.parametrize("kind", ["npz", "npz compressed", "npz by columns", "parquet lists", "parquet fixed lists"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    count = BATCH_ROWS + 5
+    rows = UNIT[:count].astype(np.float32)
+    columns = {
+        "ids": [f"id {row}" for row in range(count)],
+        "people": ["Émile" if row % 3 else "" for row in range(count)],
+        "dates": ["2020-01-02" if row % 2 else "" for row in range(count)],
+    }
+    if kind.startswith("npz"):
+        save = np.savez_compressed if "compressed" in kind else np.savez
+        vectors = np.asfortranarray(rows) if "columns" in kind else rows
+        with path.open("wb") as file:
+            save(file, vectors=vectors, **{name: np.array(cells) for name, cells in columns.items()})
+    else:
+        fixed = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 8)
+        nulls = {name: [cell or None for cell in cells] for name, cells in columns.items()}
+        pq.write_table(
+            pa.table({"vectors": fixed if "fixed" in kind else fixed.cast(pa.list_(pa.float32())), **nulls}), path
+        )
+
+    found = list(VectorFile(str(path), 8).batches())
+
+    assert [(batch.start, len(batch.vectors)) for batch in found] == [(0, BATCH_ROWS), (BATCH_ROWS, 5)]
+    np.testing.assert_allclose(np.concatenate([batch.vectors for batch in found]), rows, atol=1e-6)
+    for name, cells in columns.items():
+        assert [cell for batch in found for cell in getattr(batch, name)] == [cell or None for cell in cells]
+
+
+def test_ids_and_dates_may_be_numbers_and_times(tmp_path: Path) -> None:
+    days = np.datetime64("2020-01-01") + np.arange(3)
+    days[1] = np.datetime64("NaT")
+    np.savez(tmp_path / "a.npz", vectors=UNIT[:3], ids=np.arange(3), dates=days)
+    ids = pa.array([bytes([row]) * 16 for row in range(3)], pa.binary(16))
+    pq.write_table(
+        pa.table({"embedding": list(UNIT[:3]), "face_id": ids, "captured_at": pa.array(days.astype("M8[us]"))}),
+        tmp_path / "a.parquet",
+    )
+
+    [numpy] = VectorFile(str(tmp_path / "a.npz"), 8).batches()
+    [parquet] = VectorFile(str(tmp_path / "a.parquet"), 8).batches()
+
+    assert numpy.ids == ["0", "1", "2"]
+    assert parquet.ids == ["00" * 16, "01" * 16, "02" * 16]
+    assert numpy.dates == parquet.dates == ["2020-01-01T00:00:00", None, "2020-01-03T00:00:00"]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
+    rows = np.random.default_rng(0).normal(size=(40 * BATCH_ROWS, 64)).astype(np.float32)
+    if name == "a.npz":
+        np.savez(tmp_path / name, vectors=rows)
+    else:
+        fixed = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 64)
+        pq.write_table(pa.table({"vectors": fixed}), tmp_path / name)
+    size, most = rows.nbytes, 0
+    del rows
+    before = pa.total_allocated_bytes()
+
+    tracemalloc.start()
+    for _ in VectorFile(str(tmp_path / name), 64).batches():
+        most = max(most, pa.total_allocated_bytes() - before)
+    most += tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert most < 0.4 * size

@@ -130,7 +130,8 @@ def test_an_operating_point_has_the_rate_it_was_asked_for(pool):
 
 def test_only_what_was_counted_is_called_measured(pool):
     assert not point_of(pool, 0.1, 599).extrapolated
-    assert point_of(pool, 0.1, 600).extrapolated
+    assert not point_of(pool, 0.1, 600).extrapolated  # the people themselves are no gallery they were missing in
+    assert point_of(pool, 0.1, 601).extrapolated
     strictest = float(pool.rates(100)[-1])
     assert not point_of(pool, strictest * 1.001, 100).extrapolated
     beyond = point_of(pool, strictest / 3, 100)
