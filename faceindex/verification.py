@@ -66,6 +66,8 @@ class VerifyAnswer:
     """Pairs of people that the rate was measured with."""
     pairs: int | None
     """Those among them at or above the threshold."""
+    interval: tuple[float, float] | None
+    """The rate of one comparison that is to be expected, in four of five cases."""
     notes: list[str] = field(default_factory=list)
     """What a reader should know before relying on the decision."""
 
@@ -82,6 +84,7 @@ def verify(
     *,
     fmr: float = 1e-4,
     threshold: float | None = None,
+    table: ModelTable | None = None,
 ) -> VerifyAnswer:
     """Compare the people of two pictures, 1:1. Of pictures with several faces the most alike pair decides.
 
@@ -92,12 +95,13 @@ def verify(
         settings: of the catalog or the defaults.
         fmr: how often two pictures of different people may be called the same, 1e-4 means one in ten thousand.
         threshold: a cosine similarity to decide by, instead of an error rate.
+        table: says which threshold keeps an error rate, such as a catalog's own; by default that of the model.
 
     Raises:
         FaceIndexError: a picture cannot be read.
         ConfigError: fmr or threshold is out of range, or no table tells what fmr means for this model.
     """
-    table = _table_of(recogniser, threshold)
+    table = table or _table_of(recogniser, threshold)
     _limit(table, fmr, threshold, 1)
     opened = [load_picture(picture, settings) for picture in (a, b)]
     images = [image for image, _ in opened]
@@ -124,11 +128,8 @@ def verify(
         b=sides[1],
         comparisons=int(scores.size),
         fmr_per_comparison=limit.fmr,
-        threshold_source=limit.source,
-        extrapolated=limit.extrapolated,
-        trials=limit.trials,
-        pairs=limit.pairs,
         notes=_notes(decision, probability, sides, images),
+        **limit.basis(),
     )
 
 

@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     help="How often two pictures of different people may be called the same.",
 )
 @click.option("--threshold", type=float, metavar="S", help="Decide by this cosine similarity instead of an error rate.")
-@click.option("--model", default="dlib-resnet29", show_default=True, help="Embedder; see `faceindex models list`.")
-@click.option("--weights", default="", metavar="FILE", help="File with the embedder's weights.")
+@click.option(
+    "-c",
+    "--catalog",
+    metavar="DIR",
+    help="Use this catalog's network, and the thresholds it learnt from its own people, where it did.",
+)
+@click.option("--model", metavar="NAME", help="Embedder, by default dlib-resnet29; see `faceindex models list`.")
+@click.option("--weights", metavar="FILE", help="File with the embedder's weights.")
 @device_option
 @json_option
 @click.pass_context
@@ -33,8 +39,9 @@ def verify(
     b: str,
     fmr: float,
     threshold: float | None,
-    model: str,
-    weights: str,
+    catalog: str | None,
+    model: str | None,
+    weights: str | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -45,13 +52,20 @@ def verify(
 
     Exit code 0: answered, same or different. 4: a picture has no face.
     """
+    import faceindex
     from faceindex.config import Settings
     from faceindex.faces.recogniser import Recogniser
     from faceindex.verification import verify as compare
 
-    settings = Settings(embedder=model, weights=weights)
-    recogniser = Recogniser.load(settings, device, weights or None)
-    answer = compare(a, b, recogniser, settings, fmr=fmr, threshold=threshold)
+    if catalog and (model or weights):
+        raise click.UsageError("a catalog has its own network: give --catalog, or --model and --weights")
+    if catalog:
+        opened = faceindex.open(catalog, device=device)
+        settings, recogniser, table = opened.catalog.settings, opened.recogniser, opened.calibration.table
+    else:
+        settings = Settings(embedder=model or Settings().embedder, weights=weights or "")
+        recogniser, table = Recogniser.load(settings, device, weights), None
+    answer = compare(a, b, recogniser, settings, fmr=fmr, threshold=threshold, table=table)
     if as_json:
         print_json(answer.to_json())
     else:
@@ -66,7 +80,9 @@ def _show(answer: "VerifyAnswer") -> None:
         faceless = [printable(side.image) for side in sides if not side.faces]
         out.print("[yellow]no face found[/] in " + " and ".join(faceless))
         return
-    mark = {"same": "[green]same person[/]", "different": "[yellow]different people[/]"}[answer.decision]
+    likely = answer.probability is not None and answer.probability > 0.5
+    different = "[yellow]not sure enough[/]" if likely else "[yellow]different people[/]"
+    mark = "[green]same person[/]" if answer.decision == "same" else different
     odds = "" if answer.probability is None else f", probability {percent(answer.probability)} at even odds"
     ratio = answer.log_likelihood_ratio
     odds += "" if ratio is None else f", log-likelihood ratio {ratio:+.1f}"
@@ -91,5 +107,8 @@ def _rule(answer: "VerifyAnswer") -> str:
     rate = f"fmr {answer.fmr:g}"
     if best:
         rate += f", so {answer.fmr_per_comparison:.2g} for {best}"
-    source = "model table" if answer.threshold_source == "model" else answer.threshold_source
-    return f"{rate} ({source}{', extrapolated' if answer.extrapolated else ''})"
+    source = {"labels": "this archive's people", "archive": "this archive", "model": "model table"}
+    known = ", extrapolated" if answer.extrapolated else ""
+    if answer.interval:
+        known += "; {:.2g} to {:.2g} expected".format(*answer.interval)
+    return f"{rate} ({source[answer.threshold_source]}{known})"

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from faceindex.evaluation.assessment import Assessment
+from faceindex.evaluation.assessment import RANKS, Assessment
 from faceindex.evaluation.intervals import Estimate
 from faceindex.evaluation.open_set import MEASURED_PAIRS
 from faceindex.evaluation.scores import EDGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 Format = Literal["png", "svg"]
 Colour = str | tuple[float, float, float, float]
 
 INCHES = (5.6, 4.2)
 BLUE, ORANGE, GREY = "#1f5fa8", "#d1711f", "#7d848c"
+BESIDE = 1.06
 HISTOGRAM_BINS = 120
 COVERED = 1e-4
 """Share of the scores on either side that a histogram leaves out."""
@@ -30,6 +32,7 @@ def plots_of(found: Assessment) -> dict[str, Callable[["Axes"], None]]:
     plots: dict[str, Callable[[Axes], None]] = {"scores": lambda axes: _scores(axes, found)}
     if len(_det_curve(found)[0]):
         plots["det"] = lambda axes: _det(axes, found)
+        plots["roc"] = lambda axes: _roc(axes, found)
     if found.identification:
         plots["identification"] = lambda axes: _identification(axes, found)
         plots["cmc"] = lambda axes: _ranks(axes, found)
@@ -63,6 +66,17 @@ def _det(axes: "Axes", found: Assessment) -> None:
     if rate > 0:
         axes.loglog([rate], [rate], "o", color=ORANGE, label=f"equal error rate {rate:.2%}")
     axes.set(xlabel="false match rate", ylabel="false non-match rate", title="1:1 error rates (DET), 95 % intervals")
+    _in_percent(axes.xaxis)
+    _in_percent(axes.yaxis, 1, 2, 5)
+
+
+def _roc(axes: "Axes", found: Assessment) -> None:
+    fmr, fnmr = _det_curve(found)
+    axes.semilogx(fmr, 1 - fnmr, color=BLUE)
+    _with_intervals(axes, [(point.fmr.value, point.tar) for point in found.verification], BLUE)
+    axes.set(xlabel="false accept rate", ylabel="true accept rate", title="The same as ROC, 95 % intervals")
+    _in_percent(axes.xaxis)
+    _in_percent(axes.yaxis)
 
 
 def _det_curve(found: Assessment) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -81,19 +95,29 @@ def _scores(axes: "Axes", found: Assessment) -> None:
     for shares, name, colour in ((scores.nonmated, "two people", GREY), (scores.mated, "one person", BLUE)):
         heights = np.histogram(centres, edges, weights=shares)[0] / np.diff(edges)
         axes.stairs(heights, edges, fill=True, alpha=0.55, color=colour, label=name)
+    for point in found.verification:
+        axes.axvline(point.threshold, color=ORANGE, linewidth=0.8)
+        name = f" FMR {100 * point.asked:g} %"
+        axes.text(point.threshold, 0.98, name, rotation=90, va="top", fontsize=6, transform=axes.get_xaxis_transform())
+    axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the names
     axes.set(xlabel="cosine similarity", ylabel="density", title="Similarities, each person counted once")
 
 
 def _identification(axes: "Axes", found: Assessment) -> None:
-    for one, shade in zip(found.identification, _shades(len(found.identification)), strict=True):
+    sizes = len(found.identification)
+    for place, (one, shade) in enumerate(zip(found.identification, _shades(sizes), strict=True)):
         axes.loglog(*_corners(one.fpir, one.fnir), color=shade, label=f"N = {one.gallery_size:,}")
-        points = [(point.fpir.value, point.dir.complement()) for point in one.points if point.measured]
+        # Side by side, as the intervals of two sizes overlap.
+        aside = BESIDE ** (place - (sizes - 1) / 2)
+        points = [(point.fpir.value * aside, point.dir.complement()) for point in one.points if point.measured]
         _with_intervals(axes, points, shade)
     axes.set(
         xlabel="false positive identification rate",
         ylabel="false negative identification rate (rank 1)",
         title="Open set searches by gallery size, 95 % intervals",
     )
+    _in_percent(axes.xaxis)
+    _in_percent(axes.yaxis, 1, 2, 5)
 
 
 def _ranks(axes: "Axes", found: Assessment) -> None:
@@ -101,6 +125,8 @@ def _ranks(axes: "Axes", found: Assessment) -> None:
         ranks = np.arange(1, len(one.ranks) + 1)
         axes.plot(ranks, [rate.value for rate in one.ranks], ".-", color=shade, label=f"N = {one.gallery_size:,}")
     axes.set(xlabel="rank", ylabel="found at this rank or better", title="Closed set (CMC)")
+    axes.set_xticks([1, *range(5, RANKS + 1, 5)])
+    _in_percent(axes.yaxis)
 
 
 def _reliability(axes: "Axes", found: Assessment) -> None:
@@ -113,9 +139,20 @@ def _reliability(axes: "Axes", found: Assessment) -> None:
     axes.set(
         xlabel="probability said",
         ylabel="share that was right",
-        title=f"First candidates, N = {found.probabilities.gallery_size:,} "
-        f"(error {found.probabilities.reliability.error:.3f}; area: share of answers)",
+        title=f"First candidates, N = {found.probabilities.gallery_size:,}; area: share of answers",
     )
+    _in_percent(axes.xaxis)
+    _in_percent(axes.yaxis)
+
+
+def _in_percent(axis: "Axis", *steps: int) -> None:
+    """Write an axis in percent; a logarithmic one is marked at these multiples of each power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if steps:
+        axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.6g} %"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _with_intervals(axes: "Axes", points: list[tuple[float, Estimate]], colour: Colour) -> None:

@@ -12,12 +12,30 @@ Document = Mapping[str, Any]
 
 TITLES = {
     "det": "1:1 error rates at every threshold",
+    "roc": "1:1 true accept rate at every false accept rate",
     "scores": "Similarities of one person's faces and of two people's",
     "identification": "1:N errors at every threshold, by gallery size",
     "cmc": "1:N without strangers, by rank",
     "reliability": "Do probabilities mean what they say?",
 }
 """Of the plots, in the order of the page."""
+
+WORDS = (
+    ("FMR, FAR", "share of comparisons of two people that reach the threshold: false matches"),
+    ("FNMR", "share of comparisons of one person that do not; TAR is the rest"),
+    ("EER", "where FMR and FNMR are equal"),
+    ("FPIR", "share of strangers' searches that find anybody at the threshold"),
+    (
+        "FNIR",
+        "share of enrolled people's searches that do not find them first, or not at the threshold; DIR is the rest",
+    ),
+    (
+        "Cllr",
+        "cost of the likelihood ratios in bits: 0 is perfect, 1 says nothing; the least possible is what better "
+        "calibration could reach",
+    ),
+)
+"""What the abbreviations stand for."""
 
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; color: #1f2328; margin: 24px auto; max-width: 1180px; padding: 0 16px }
@@ -26,6 +44,7 @@ th, td { padding: 3px 14px 3px 0; text-align: right; border-bottom: 1px solid #d
 th { font-weight: 600 } th:first-child, td:first-child { text-align: left }
 h2 { font-size: 16px; margin: 20px 0 4px } figure { margin: 0 } figcaption { font-weight: 600 }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 20px } img { width: 100% }
+dt { font-weight: 600; float: left; clear: left; width: 90px } dd { margin: 0 0 2px 90px } details { margin: 8px 0 }
 .note { color: #9a6700 }
 """
 
@@ -76,6 +95,7 @@ def page(document: Document, plots: Mapping[str, bytes]) -> str:
         if name in plots
     )
     tables = "\n".join(f"<h2>{html.escape(table.title)}</h2>{_table(table.rows)}" for table in tables_of(document))
+    words = "".join(f"<dt>{name}</dt><dd>{html.escape(meaning)}</dd>" for name, meaning in WORDS)
     notes = "".join(f'<p class="note">{html.escape(visible(note))}</p>' for note in document["notes"])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>faceindex evaluate</title>\n'
@@ -84,6 +104,7 @@ def page(document: Document, plots: Mapping[str, bytes]) -> str:
         f"<style>{_STYLE}</style></head>\n<body><h1>Error rates</h1><p>{html.escape(headline(document))}<br>"
         f"<bdi>{html.escape(visible(document['catalog']))}</bdi>, generation {document['generation']}; "
         f"seed {document['seed']}; intervals of 95 % over people.</p>{notes}\n"
+        f"<details><summary>What the abbreviations mean</summary><dl>{words}</dl></details>\n"
         f'{tables}\n<div class="plots">{figures}</div>\n</body></html>\n'
     )
 
@@ -108,10 +129,11 @@ def _pairs_table(pairs: Document) -> SummaryTable:
 
 
 def _verification_table(found: Document) -> SummaryTable:
-    rows = [["FMR (FAR)", "threshold", "TAR", "FNMR", "pairs of people above"]]
+    rows = [["FMR (FAR)", "counted", "threshold", "TAR", "FNMR", "pairs of people above"]]
     rows += [
         [
-            f"{point['fmr_asked']:g}",
+            f"{100 * point['fmr_asked']:g} %",
+            _few(point["fmr"]),
             f"{point['threshold']:.4f}",
             _rate(point["tar"]),
             _rate(point["fnmr"]),
@@ -119,7 +141,7 @@ def _verification_table(found: Document) -> SummaryTable:
         ]
         for point in found["points"]
     ]
-    rows.append(["EER", "", "", _rate(found["eer"]), ""])
+    rows.append(["EER", "", "", "", _rate(found["eer"]), ""])
     return SummaryTable(
         f"1:1, {found['mated_comparisons']:,} mated and {found['nonmated_comparisons']:,} non-mated comparisons, "
         "each person counted once",
@@ -140,13 +162,13 @@ def _identification_tables(found: Document) -> list[SummaryTable]:
     for one in galleries:
         size = f"{one['gallery_size']:,}"
         opened.append([size, *(_rate(point["dir"]) if point["measured"] else "-" for point in one["points"])])
-        limits.append(
-            [size, *(f"{point['threshold']:.4f}{'' if point['measured'] else '*'}" for point in one["points"])]
-        )
+        limits.append([size, *(_threshold(point) for point in one["points"])])
     trials = f"{found['mated_searches']:,} mated and {found['nonmated_searches']:,} stranger searches"
     return [
         SummaryTable(f"1:N, one photo each, {trials}: found first and above the threshold (1 - FNIR)", opened),
-        SummaryTable("thresholds (* extrapolated: fewer than ten pairs of people above)", limits),
+        SummaryTable(
+            "1:N thresholds, and what their FPIR may be (* extrapolated: fewer than ten pairs of people above)", limits
+        ),
         SummaryTable("1:N without strangers: found at this rank or better", closed),
     ]
 
@@ -179,6 +201,17 @@ def _probability_table(found: Document) -> SummaryTable:
         f"{found['reliability']['error']:.3f}; 1:1 Cllr {found['cllr']:.4f}, least possible {found['min_cllr']:.4f}",
         rows,
     )
+
+
+def _few(rate: Document) -> str:
+    """Return a small rate, to as many digits as its interval is worth."""
+    return f"{100 * rate['value']:.2g} % ({100 * rate['low']:.2g}-{100 * rate['high']:.2g})"
+
+
+def _threshold(point: Document) -> str:
+    fpir = point["fpir"]
+    known = f" ({100 * fpir['low']:.2g}-{100 * fpir['high']:.2g} %)" if point["measured"] else "*"
+    return f"{point['threshold']:.4f}{known}"
 
 
 def _rate(rate: Document) -> str:

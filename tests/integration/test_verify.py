@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from faceindex.cli.main import cli
 from faceindex.config import Settings
 from faceindex.errors import ConfigError, FaceIndexError
-from faceindex.evaluation.thresholds import load_table
+from faceindex.evaluation.thresholds import ModelTable, load_document, load_table
 from faceindex.faces.recogniser import Recogniser
 from faceindex.verification import VerifyAnswer, verify
 from tests.support.archives import ROOT, make_archive, portrait
@@ -122,7 +122,36 @@ def test_the_command_shows_which_faces_were_compared(archive: Path, group: Image
 
     assert told.exit_code == 0
     assert told.stdout.startswith("same person: similarity 0.9")
-    assert "fmr 0.0001, so 5e-05 for the best of 2 pairs of faces (model table)" in told.stdout
+    assert "fmr 0.0001, so 5e-05 for the best of 2 pairs of faces (model table; 4" in told.stdout
     assert "group.png: face 1 (of 2) at (" in told.stdout
     assert "00.jpg: one face at (" in told.stdout
     assert (document.exit_code, json.loads(document.stdout)["decision"]) == (4, "no_face")
+
+
+def test_a_catalog_brings_its_network_and_thresholds(archive: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    assert run("index", archive, "-c", catalog, "--workers", 0).exit_code == 3
+    pictures = (archive / "00.jpg", archive / "02.jpg")
+
+    own, plain = (json.loads(run("verify", *pictures, *more, "--json").stdout) for more in (["-c", catalog], []))
+    both = run("verify", *pictures, "-c", catalog, "--model", "dlib-resnet29")
+
+    assert own == plain, "so few faces teach nothing"
+    assert both.exit_code == 2
+    assert "a catalog has its own network" in both.output
+
+
+def test_the_thresholds_that_decide_are_those_given(archive: Path, recogniser: Recogniser) -> None:
+    shipped = load_document(recogniser.embedder.model)
+    grid = shipped["verification"]
+    stricter = [[threshold + 0.01 for threshold in row] for row in grid["thresholds"]]
+    learnt = ModelTable.from_json(
+        {**shipped, "source": "labels", "verification": {**grid, "thresholds": stricter}, "same": None}
+    )
+
+    own = validated(verify(archive / "00.jpg", archive / "02.jpg", recogniser, SETTINGS, table=learnt))
+    plain = verify(archive / "00.jpg", archive / "02.jpg", recogniser, SETTINGS)
+
+    assert own.threshold == pytest.approx(plain.threshold + 0.01, abs=2e-6)
+    assert (own.threshold_source, plain.threshold_source) == ("labels", "model")
+    assert own.probability is own.log_likelihood_ratio is None, "a table of people with one face each has none"

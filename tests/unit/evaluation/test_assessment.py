@@ -105,7 +105,7 @@ def test_galleries_leave_out_the_searched_person() -> None:
 def test_every_plot_is_the_same_each_time_in_either_format(found: Assessment) -> None:
     plots = plots_of(found)
 
-    assert set(plots) == {"det", "scores", "identification", "cmc", "reliability"}
+    assert set(plots) == {"det", "roc", "scores", "identification", "cmc", "reliability"}
     assert all(drawn(draw, "svg").startswith(b"<?xml") for draw in plots.values())
     assert drawn(plots["det"], "svg") == drawn(plots["det"], "svg")
     assert drawn(plots["det"], "png").startswith(b"\x89PNG")
@@ -115,7 +115,7 @@ def test_the_page_shows_every_figure_fetches_nothing_and_believes_no_name(found:
     told = document(found, notes=["<script>"])
     text = page(told, {name: drawn(draw, "svg") for name, draw in plots_of(found).items()})
 
-    assert text.count("data:image/svg+xml") == 5
+    assert text.count("data:image/svg+xml") == 6
     assert "http" not in text.replace("http-equiv", "")
     assert "<script>" not in text
     assert "/<b>" not in text
