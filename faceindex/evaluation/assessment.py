@@ -1,6 +1,6 @@
 """Everything measured on a set of labelled faces, and the document `faceindex.evaluate/1` made of it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from faceindex.errors import ConfigError
 from faceindex.evaluation.identification import IdentificationPoint, OpenSet
 from faceindex.evaluation.intervals import Estimate
+from faceindex.evaluation.model_table import pool_cohort
 from faceindex.evaluation.open_set import MEASURED_PAIRS
 from faceindex.evaluation.pairing import Pool
 from faceindex.evaluation.probabilities import simulate_searches
@@ -82,6 +83,8 @@ class Assessment:
     verification: list[VerificationPoint]
     seed: int
     identification: list[Identification] = field(default_factory=list)
+    normalised: bool = False
+    """Whether searches are by normalised scores, as those of a catalog are, and not by cosines."""
     mated_searches: int = 0
     blufr: Blufr | None = None
     probabilities: Probabilities | None = None
@@ -104,6 +107,7 @@ class Assessment:
                 "points": [_verification_json(point) for point in self.verification],
             },
             "identification": {
+                "score": "normalised" if self.normalised else "cosine",
                 "draws": DRAWS,
                 "mated_searches": self.mated_searches,
                 "nonmated_searches": DRAWS * scores.subject_count,
@@ -143,11 +147,13 @@ def assess(
         )
     try:
         sizes = gallery_sizes(scores.subject_count)
-        open_set = OpenSet.of_people(vectors, subjects, scores, sizes, DRAWS, seed)
+        pool = _pool(vectors, subjects, table)
+        found.normalised = pool.cohort is not None
+        open_set = OpenSet.of_pool(pool, sizes, DRAWS, seed)
         found.identification = [_identification(open_set, size) for size in sizes]
         found.mated_searches = len(open_set.mated.similarities)
         size = max(size for size in sizes if size <= max(1000, sizes[0]))
-        found.probabilities = _probabilities(vectors, subjects, scores, table, size, seed)
+        found.probabilities = _probabilities(pool, scores, table, size, seed)
         found.blufr = blufr_style(vectors, subjects, seed)
     except ConfigError as error:
         found.notes.append(f"no searches: {error}")
@@ -191,9 +197,15 @@ def _identification(open_set: OpenSet, size: int) -> Identification:
     )
 
 
+def _pool(vectors: NDArray[np.float32], subjects: NDArray[np.int64], table: ModelTable | None) -> Pool:
+    """Return the people, with a cohort of their own where searches with this table normalise scores."""
+    pool = Pool.of(vectors, subjects)
+    made = pool_cohort(pool, table.model, table.verification) if table and table.normalised else None
+    return replace(pool, cohort=made[0], members=made[1]) if made else pool
+
+
 def _probabilities(
-    vectors: NDArray[np.float32],
-    subjects: NDArray[np.int64],
+    pool: Pool,
     scores: BalancedScores,
     table: ModelTable | None,
     size: int,
@@ -204,8 +216,10 @@ def _probabilities(
         return None
     centres = (EDGES[1:] + EDGES[:-1]) / 2
     log_ratios = table.same["intercept"] + table.same["similarity"] * centres
-    searches = simulate_searches(Pool.of(vectors, subjects), [size], DRAWS, seed)
-    said = np.array([table.probability_identified(float(one), size) for one in searches.scores], np.float64)
+    searches = simulate_searches(pool, [size], DRAWS, seed)
+    of_scores = table.scores(normalised=pool.cohort is not None)
+    pairs = zip(searches.scores.tolist(), searches.margins.tolist(), strict=True)
+    said = np.array([of_scores.probability(score, size, margin) for score, margin in pairs], np.float64)
     told = reliability(said, searches.right, searches.weights)
     return Probabilities(cllr(scores, log_ratios), min_cllr(scores), size, len(said), told)
 

@@ -1,5 +1,7 @@
 """1:N open set error rates of labelled faces: FPIR, FNIR, DIR at FPIR, rank-k and CMC, at any gallery size.
 
+Scores are cosines, or normalised as searches are.
+
 One random face of each person is enrolled, every other face of theirs is a mated search, and each person is a stranger
 to the galleries of the others. The rates are means over all galleries of N people that can be drawn: how many others
 stand above a face decides that mean (hypergeometric), so no gallery is simulated. Choices of the enrolled face are
@@ -18,8 +20,8 @@ from numpy.typing import NDArray
 from faceindex.errors import ConfigError
 from faceindex.evaluation.intervals import Estimate, mean_over_people, rate_of_pairs
 from faceindex.evaluation.open_set import OpenSetRates, no_match_probabilities
-from faceindex.evaluation.pairing import Pool
-from faceindex.evaluation.scores import BalancedScores, one_face_each, score_blocks
+from faceindex.evaluation.pairing import Pairing, Pool
+from faceindex.evaluation.scores import one_face_each
 
 FPIRS = (0.1, 0.03, 0.01, 0.003, 0.001)
 """Rates that operating points are given for."""
@@ -76,21 +78,11 @@ class OpenSet:
         return self.strangers.others
 
     @classmethod
-    def of_people(
-        cls,
-        vectors: NDArray[np.float32],
-        subjects: NDArray[np.int64],
-        scores: BalancedScores,
-        gallery_sizes: Sequence[int],
-        draws: int = 5,
-        seed: int = 0,
-    ) -> Self:
+    def of_pool(cls, pool: Pool, gallery_sizes: Sequence[int], draws: int = 5, seed: int = 0) -> Self:
         """Search for everybody, as a stranger and as one who is enrolled.
 
         Args:
-            vectors: float32 (n, d), unit length.
-            subjects: int64 (n,), equal for faces of one person.
-            scores: of the same faces.
+            pool: labelled people, enrolled with one face each.
             gallery_sizes: ascending, each from 1 to the number of people less one.
             draws: choices of the enrolled face that are averaged.
             seed: of the choices.
@@ -98,17 +90,16 @@ class OpenSet:
         Raises:
             ConfigError: too few people, or nobody has two faces.
         """
-        if scores.mated_subject_count == 0:
+        if len(pool.people) == pool.size:
             raise ConfigError("error rates need people with two faces or more, got none; label more photos of a person")
-        strangers = OpenSetRates.of_pool(Pool.of(vectors, subjects), draws, seed)
+        strangers = OpenSetRates.of_pool(pool, draws, seed)
         [lowest] = strangers.operating_points(FPIRS[:1], gallery_sizes[0])
         generator = np.random.default_rng(seed)  # the faces OpenSetRates chose
-        people = np.unique(subjects, return_inverse=True)[1]
         mated, pairs, similarities = [], [], []
         for draw in range(draws):
-            enrolled = one_face_each(subjects, generator)
-            mated.append(_search_enrolled(vectors, people, enrolled))
-            found, scored = _pairs_above(vectors[enrolled], lowest.threshold)
+            enrolled = one_face_each(pool.people, generator)
+            mated.append(_search_enrolled(pool, enrolled))
+            found, scored = _pairs_above(pool.strangers_of(enrolled), lowest.threshold)
             pairs.append(np.column_stack([np.full(len(found), draw), found]))
             similarities.append(scored)
         own, rivals, searched = (np.concatenate(parts) for parts in zip(*mated, strict=True))
@@ -196,23 +187,27 @@ def rank_probabilities(others: int, gallery_size: int, ranks: int) -> NDArray[np
 
 
 def _search_enrolled(
-    vectors: NDArray[np.float32], people: NDArray[np.int64], enrolled: NDArray[np.int64]
+    pool: Pool, enrolled: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Search for every face that is not enrolled; return own similarity, rivals and person of each."""
-    probes = np.setdiff1d(np.arange(len(people)), enrolled)
+    probes = np.setdiff1d(np.arange(len(pool.people)), enrolled)
+    people = pool.people[probes]
     own, rivals = np.empty(len(probes), np.float32), np.empty(len(probes), np.int64)
-    for start, cosines in score_blocks(vectors[probes], vectors[enrolled]):
-        rows = slice(start, start + len(cosines))
-        own[rows] = np.take_along_axis(cosines, people[probes[rows], None], axis=1)[:, 0]
-        rivals[rows] = (cosines >= own[rows, None]).sum(axis=1) - 1
-    return own, rivals, people[probes]
+    pairing = Pairing(
+        pool.vectors[probes], pool.vectors[enrolled], people, None, pool.cohort, pool.members, strangers=False
+    )
+    for start, scores in pairing.blocks():
+        rows = slice(start, start + len(scores))
+        own[rows] = np.take_along_axis(scores, people[rows, None], axis=1)[:, 0]
+        rivals[rows] = (scores >= own[rows, None]).sum(axis=1) - 1
+    return own, rivals, people
 
 
-def _pairs_above(vectors: NDArray[np.float32], threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _pairs_above(pairing: Pairing, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the pairs (one, other), one < other, at or above a threshold, int64 (p, 2), and their similarities."""
     pairs, similarities = [], []
-    for start, cosines in score_blocks(vectors, vectors, later=True):
-        row, column = np.nonzero(np.triu(cosines >= threshold, 1))
-        pairs.append(np.column_stack([row, column]) + start)
-        similarities.append(cosines[row, column])
+    for start, scores in pairing.blocks():
+        row, column = np.nonzero(np.triu(scores >= threshold, start + 1))
+        pairs.append(np.column_stack([row + start, column]))
+        similarities.append(scores[row, column])
     return np.concatenate(pairs), np.concatenate(similarities)

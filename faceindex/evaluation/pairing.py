@@ -136,7 +136,10 @@ class Pool:
 
     def strangers(self, generator: np.random.Generator) -> Pairing:
         """Return a search of one random face of each person among all others."""
-        faces = one_face_each(self.people, generator)
+        return self.strangers_of(one_face_each(self.people, generator))
+
+    def strangers_of(self, faces: NDArray[np.int64]) -> Pairing:
+        """Return a search of one face of each person, in order of people, among all others."""
         references = templates(self.vectors, self.people) if self.averaged else self.vectors[faces]
         return Pairing(self.vectors[faces], references, np.arange(self.size), None, self.cohort, self.members)
 

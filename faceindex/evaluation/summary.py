@@ -163,7 +163,8 @@ def _identification_tables(found: Document) -> list[SummaryTable]:
         size = f"{one['gallery_size']:,}"
         opened.append([size, *(_rate(point["dir"]) if point["measured"] else "-" for point in one["points"])])
         limits.append([size, *(_threshold(point) for point in one["points"])])
-    trials = f"{found['mated_searches']:,} mated and {found['nonmated_searches']:,} stranger searches"
+    by = "by normalised scores" if found["score"] == "normalised" else "by cosines"
+    trials = f"{by}, {found['mated_searches']:,} mated and {found['nonmated_searches']:,} stranger searches"
     return [
         SummaryTable(f"1:N, one photo each, {trials}: found first and above the threshold (1 - FNIR)", opened),
         SummaryTable(

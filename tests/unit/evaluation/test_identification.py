@@ -1,12 +1,16 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from faceindex.errors import ConfigError
+from faceindex.evaluation.cohort import NOBODY, Cohort
 from faceindex.evaluation.identification import OpenSet, rank_probabilities
-from faceindex.evaluation.scores import balanced_scores, one_face_each
+from faceindex.evaluation.pairing import Pairing, Pool
+from faceindex.evaluation.scores import one_face_each
+from faceindex.evaluation.thresholds import Normalisation
 from tests.support.people import synthetic_people
 
 FACES = [2, 3, 1, 2, 1, 4, 2, 2, 1, 2]
@@ -17,7 +21,7 @@ def open_set(
     faces: list[int], sizes: list[int], seed: int = 1, draws: int = 1
 ) -> tuple[OpenSet, np.ndarray, np.ndarray]:
     vectors, subjects = synthetic_people(faces, seed=seed, within=0.5)
-    found = OpenSet.of_people(vectors, subjects, balanced_scores(vectors, subjects), sizes, draws=draws, seed=9)
+    found = OpenSet.of_pool(Pool.of(vectors, subjects), sizes, draws=draws, seed=9)
     return found, vectors, subjects
 
 
@@ -83,10 +87,8 @@ def test_ranks_are_hypergeometric():
 def test_more_photos_of_one_person_change_no_rate_of_identification():
     vectors, subjects = synthetic_people([2] * 40, seed=7, within=0.5)
     repeated = np.concatenate([np.arange(80), np.repeat(np.flatnonzero(subjects == 5), 30)])
-    once = OpenSet.of_people(vectors, subjects, balanced_scores(vectors, subjects), [20], draws=1)
-    often = OpenSet.of_people(
-        vectors[repeated], subjects[repeated], balanced_scores(vectors[repeated], subjects[repeated]), [20], draws=1
-    )
+    once = OpenSet.of_pool(Pool.of(vectors, subjects), [20], draws=1)
+    often = OpenSet.of_pool(Pool.of(vectors[repeated], subjects[repeated]), [20], draws=1)
 
     assert (
         len(once.mated.mean_of_people(once.mated.rivals)) == len(often.mated.mean_of_people(often.mated.rivals)) == 40
@@ -97,7 +99,7 @@ def test_intervals_of_fpir_hold_the_truth_as_often_as_they_say():
     points = []
     for seed in range(80):
         vectors, subjects = synthetic_people([2] * 100, seed=seed, within=0.3, dimension=8)
-        found = OpenSet.of_people(vectors, subjects, balanced_scores(vectors, subjects), [20], draws=1)
+        found = OpenSet.of_pool(Pool.of(vectors, subjects), [20], draws=1)
         points.append(found._false_positive_rate(0.985, 20)[0])
     truth = np.mean([point.value for point in points])
 
@@ -108,3 +110,24 @@ def test_intervals_of_fpir_hold_the_truth_as_often_as_they_say():
 def test_people_with_one_face_each_cannot_be_searched_for():
     with pytest.raises(ConfigError, match="people with two faces or more, got none"):
         open_set([1] * 30, [10])
+
+
+def test_normalised_searches_are_counted_as_they_are_scored():
+    vectors, subjects = synthetic_people([1, 2, 3] * 20, seed=11, within=0.5)
+    others, _ = synthetic_people([1] * 150, seed=12)
+    members = np.full(60, NOBODY)
+    members[:30] = 150 + np.arange(30)
+    first = np.searchsorted(subjects, np.arange(30))
+    cohort = Cohort(np.concatenate([others, vectors[first]]), Normalisation(10, 0.75), 2.0)
+    pool = replace(Pool.of(vectors, subjects), cohort=cohort, members=members)
+
+    found = OpenSet.of_pool(pool, [59], draws=1, seed=9)
+
+    enrolled = one_face_each(subjects, np.random.default_rng(9))
+    probes = np.setdiff1d(np.arange(len(subjects)), enrolled)
+    pairing = Pairing(vectors[probes], vectors[enrolled], subjects[probes], None, cohort, members, strangers=False)
+    scores = np.concatenate([block for _, block in pairing.blocks()])
+    own = scores[np.arange(len(probes)), subjects[probes]]
+    assert found.mated.similarities == pytest.approx(own)
+    assert found.mated.rivals.tolist() == ((scores >= own[:, None]).sum(axis=1) - 1).tolist()
+    assert found.strangers.thresholds.max() < 0.5  # far below any cosine that counts
