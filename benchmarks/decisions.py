@@ -185,7 +185,6 @@ def measured(vectors: NDArray[np.float32], people: NDArray[np.int64], model: Mod
             yield told(f"{kind}, from galleries of {LARGEST // 4}", LARGEST, members, fpir, point.threshold)
             limit = fewer.identification_threshold(fpir, LARGEST, normalised=normalised).value
             yield told(f"{kind}, from {LARGEST // 4} people in all", LARGEST, members_of_fewer, fpir, limit)
-    of_scores = table.scores(normalised=True)
     for gallery in range(GALLERIES):
         yield (
             "posterior",
