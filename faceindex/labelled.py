@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import l2_normalize
 from faceindex.catalog.live import open_view, rows_of
-from faceindex.query import OpenCatalog, by_prominence
+from faceindex.faces.prominence import by_prominence
+from faceindex.query import OpenCatalog
 from faceindex.tables import from_float16_column, from_id_column
 from faceindex.types import ModelId
 

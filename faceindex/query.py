@@ -24,10 +24,12 @@ from faceindex.clock import Clock
 from faceindex.config import Settings
 from faceindex.errors import CatalogError, ConfigError, FaceIndexError, ItemError, NothingFoundError
 from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table
+from faceindex.faces.prominence import by_prominence
 from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
+from faceindex.identities.people import PeopleOf
 from faceindex.images.crawl import crawl
 from faceindex.images.decode import decode
 from faceindex.images.read import read_photo
@@ -159,6 +161,8 @@ class OpenCatalog:
                 f"run the same `faceindex index` command again"
             )
         self.generation: Generation = served
+        self.people = PeopleOf(catalog, served)
+        """Who is who: what the ledger says when it is asked, not when the generation was published."""
         self._scopes: dict[Filters, Scope] = {}
 
     @cached_property
@@ -276,8 +280,9 @@ class OpenCatalog:
         """
         if not filters:
             return Scope(None, self.gallery.size)
-        if filters not in self._scopes:
-            masks = filters.masks(self.gallery.shards, self._view)
+        about_people = filters.people is not None or filters.not_people is not None
+        if filters not in self._scopes or about_people:  # who is who may have changed
+            masks = filters.masks(self.gallery.shards, self._view, lambda people: self.people.now().photos_of(people))
             pairs = zip(self.gallery.shards, masks, strict=True)
             self._scopes[filters] = Scope(masks, sum(int((shard.alive & mask).sum()) for shard, mask in pairs))
         scope = self._scopes[filters]
@@ -336,7 +341,7 @@ class OpenCatalog:
             threshold_source=limit.source,
             extrapolated=limit.extrapolated,
             candidates=candidates,
-            person=candidates[0].person if identified else None,
+            person=_named(candidates, limit.value) if identified else None,
         )
 
     def _shown(self, faces: PhotoFaces, index: int) -> dict[str, Any]:
@@ -353,19 +358,18 @@ class OpenCatalog:
     ) -> Iterator[Candidate]:
         table = self.gallery.face_rows(face_ids)
         places = rows_of(self._view, from_id_column(table["photo_id"]))
-        seen = self._view.select(["path", "person"]).take(places).to_pylist()
-        rows = zip(table.to_pylist(), seen, similarities.tolist(), strict=True)
-        for rank, (row, photo, similarity) in enumerate(rows, start=1):
+        paths = self._view["path"].take(places).to_pylist()
+        people = self.people.now().name_of(face_ids)
+        rows = zip(table.to_pylist(), paths, people, similarities.tolist(), strict=True)
+        for rank, (row, path, person, similarity) in enumerate(rows, start=1):
             yield Candidate(
                 rank=rank,
                 face_id=hex_id(row["face_id"]),
-                photo=fsdecode(photo["path"]),
-                box=None
-                if photo["path"].startswith(IMPORTED)
-                else _box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
+                photo=fsdecode(path),
+                box=None if path.startswith(IMPORTED) else _box([row[edge] for edge in ("x0", "y0", "x1", "y1")]),
                 similarity=round(similarity, 6),
                 probability=self._probability(similarity, gallery_size),
-                person=photo["person"],
+                person=person,
             )
 
     def _photos_of(self, photo_ids: NDArray[np.void]) -> list[str]:
@@ -380,22 +384,16 @@ class OpenCatalog:
             return None
 
 
+def _named(candidates: list[Candidate], threshold: float) -> str | None:
+    """Return the name of the most similar candidate that has one, of those that reach the threshold."""
+    return next((one.person for one in candidates if one.person and one.similarity >= threshold), None)
+
+
 def _listed(value: object) -> str:
     """Return what a filter asks for as text, sets by their size if they are large."""
     if not isinstance(value, frozenset):
         return str(value)
     return " or ".join(sorted(value)) if len(value) <= SHOWN_NAMES else f"of {len(value):,}"
-
-
-def by_prominence(boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.int64]:
-    """Return the order of faces in which the one a picture is about comes first: large and in the middle.
-
-    Area less twice the squared distance of the centre from the middle of the picture, a usual rule for portraits
-    (facenet-pytorch calls it `center_weighted_size`).
-    """
-    sides = boxes[:, 2:] - boxes[:, :2]
-    off_centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([width, height]) / 2
-    return np.argsort(-(sides.prod(axis=1) - 2 * (off_centre**2).sum(axis=1)), kind="stable")
 
 
 def load_picture(picture: Picture, settings: Settings) -> tuple[Image, str]:

@@ -6,6 +6,7 @@ from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.errors import ConfigError
 from faceindex.evaluation.thresholds import load_table
+from faceindex.identities.people import person_count
 
 DEFAULT_FPIR = 0.01
 
@@ -35,6 +36,7 @@ def status(catalog: Catalog) -> dict[str, Any]:
             "model": served.model,
             "photos": dict(served.photo_counts),
             "faces": served.face_count,
+            "people": person_count(catalog, served),
             "index": _index(served),
             "threshold": _threshold(served),
         }

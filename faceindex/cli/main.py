@@ -12,7 +12,19 @@ import rich_click as click
 from faceindex import __version__
 from faceindex.errors import FaceIndexError
 
-COMMANDS = ("demo", "index", "search", "verify", "status", "check", "compact", "import", "evaluate", "models")
+COMMANDS = (
+    "demo",
+    "index",
+    "search",
+    "verify",
+    "people",
+    "status",
+    "check",
+    "compact",
+    "import",
+    "evaluate",
+    "models",
+)
 """In the order in which a newcomer meets them."""
 
 

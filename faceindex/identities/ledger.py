@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from faceindex.catalog import layout
 from faceindex.catalog.files import Files, LocalFiles
+from faceindex.catalog.upkeep import Problem
 from faceindex.errors import CatalogError, ConfigError, DamagedError, LockedError
 from faceindex.identities.events import Event
 from faceindex.identities.state import State, state_of
@@ -72,10 +73,15 @@ class Ledger:
         with self._connected() as connection:
             return self._caught_up(connection)
 
+    @property
+    def read(self) -> list[Event]:
+        """Every event that was ever said up to the state that was asked for last, in order."""
+        return self._read[1]
+
     def events(self) -> list[Event]:
         """Return every event ever said, in order."""
         self.state()
-        return list(self._read[1])
+        return self.read
 
     def write(self, decide: Callable[[State], Sequence[Event]]) -> list[Event]:
         """Append events; they are on the disk when this returns, all or none.
@@ -110,24 +116,17 @@ class Ledger:
 
         return len(self.write(unknown))
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield the path and the damage of the ledger and of each of its copies."""
-        if self.path is None:
-            return
-        try:
-            if self._there():
-                with self._connected() as connection:
-                    _require_whole(connection)
-                Ledger(self._files).state()
-        except CatalogError as error:
-            yield layout.LEDGER, str(error)
-        for copy in self.backups():
-            try:
-                with closing(_connect(copy)) as connection, _one_line(copy, ""):
-                    _require_whole(connection)
-                    _checked(connection, copy, 0, b"")
-            except CatalogError as error:
-                yield f"{layout.LEDGER_BACKUPS}/{copy.name}", str(error)
+    def require_whole(self) -> None:
+        """Check every page and every event.
+
+        Raises:
+            DamagedError: something differs from what was written.
+        """
+        if self.path is not None and self._there():
+            self._read = (0, [], b"")
+            with self._connected() as connection:
+                _require_whole(connection)
+                self._caught_up(connection)
 
     def backup(self, generation: int) -> Path | None:
         """Copy the ledger, once it is known to be whole; None when there is none. The oldest copies go.
@@ -222,6 +221,24 @@ class Ledger:
         if copies:
             return f"put its newest copy in its place: cp {copies[-1]} {self.path}"
         return "restore it from a backup, or move it away and `faceindex people import` an export"
+
+
+def ledger_problems(files: Files) -> Iterator[Problem]:
+    """Check the ledger of a catalog and its copies whole, and yield what is wrong with them."""
+    ledger = Ledger(files)
+    if ledger.path is None:
+        return
+    try:
+        ledger.require_whole()
+    except CatalogError as error:
+        yield Problem(layout.LEDGER, str(error), damaged=True)
+    for copy in ledger.backups():
+        try:
+            with _one_line(copy, "delete it"), closing(_connect(copy)) as connection:
+                _require_whole(connection)
+                _checked(connection, copy, 0, b"")
+        except CatalogError as error:
+            yield Problem(f"{layout.LEDGER_BACKUPS}/{copy.name}", str(error), damaged=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

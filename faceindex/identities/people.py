@@ -15,16 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from faceindex.arrays import ID_BYTES, ids_array
-from faceindex.catalog import layout
 from faceindex.catalog.catalog import Catalog
-from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
-from faceindex.catalog.live import open_view, read_tombstones
-from faceindex.catalog.parquet import open_arrow
+from faceindex.catalog.live import open_view, rows_of
 from faceindex.identities.events import FaceRef
 from faceindex.identities.ledger import Ledger
+from faceindex.identities.rows import LiveRows
 from faceindex.identities.state import State
-from faceindex.tables import FACE_ROWS, from_id_column
+from faceindex.tables import from_id_column
 
 SAME_FACE_IOU = 0.5
 """Overlap from which boxes of two detectors are of one face, as in PASCAL VOC and WIDER FACE."""
@@ -52,27 +50,23 @@ class Constraints:
 class People:
     """Who is who among the live faces of one generation, as of one state of the ledger."""
 
-    def __init__(self, faces: pa.Table, view: pa.Table, state: State) -> None:
+    def __init__(self, rows: LiveRows, view: pa.Table, state: State) -> None:
         """Take the faces and say who they are.
 
         Args:
-            faces: tables.FACE_ROWS of the live faces, by face id.
+            rows: of the generation.
             view: tables.PHOTOS_VIEW of the same generation.
             state: what the ledger says.
         """
-        self.faces = faces
+        self.rows = rows
         self.view = view
         self.state = state
-        self.ids: NDArray[np.bytes_] = from_id_column(faces["face_id"]).view(f"S{ID_BYTES}")
-        """S16 (n,), ascending."""
 
     @cached_property
     def places(self) -> dict[bytes, int]:
-        """Where among the faces each face of the ledger stands; those that are gone are missing."""
+        """Where among the rows each face of the ledger stands; those that are gone are missing."""
         refs = list(self.state.refs.values())
-        if not refs:
-            return {}
-        rows = positions(self.ids, ids_array([ref.face_id for ref in refs]).view(f"S{ID_BYTES}"))
+        rows = self.rows.find(ids_array([ref.face_id for ref in refs]))
         found = {ref.face_id: row for ref, row in zip(refs, rows.tolist(), strict=True) if row >= 0}
         lost = [ref for ref in refs if ref.face_id not in found]
         return found | self._taken_over(lost, set(found.values())) if lost else found
@@ -85,8 +79,10 @@ class People:
     @cached_property
     def names(self) -> dict[int, str]:
         """Who each face is that has a name, by its place."""
-        named = {place: self.state.names[face] for face, place in self.places.items() if face in self.state.names}
-        return self._came_with() | named
+        photos = self.view["photo_id"].filter(pc.is_valid(self.view["person"])).unique()
+        places = np.union1d(self.rows.in_photos(photos), np.array(list(self.spoken_of), np.int64))
+        named = zip(places.tolist(), self.name_of(self.rows.ids(places)), strict=True)
+        return {place: name for place, name in named if name is not None}
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -98,9 +94,14 @@ class People:
         """All names, of people whose faces are gone too."""
         return set(self.counts) | set(self.state.names.values())
 
-    def name_of(self, places: Iterable[int]) -> list[str | None]:
-        """Return who some faces are, None where nobody said."""
-        return [self.names.get(place) for place in places]
+    def name_of(self, face_ids: NDArray[np.void]) -> list[str | None]:
+        """Return who some faces are, V16 (n,), None where nobody said; looks at these only."""
+        places = self.rows.find(face_ids)
+        came_with = self._came_with(places)
+        return [
+            self.state.person_of(self.spoken_of.get(place, b""), name)
+            for place, name in zip(places.tolist(), came_with, strict=True)
+        ]
 
     def faces_of(self, person: str) -> list[int]:
         """Return the places of a person's faces."""
@@ -117,9 +118,8 @@ class People:
     def photos_of(self, people: Iterable[str]) -> NDArray[np.bytes_]:
         """Return the ids of the photos that show any of these people, S16 (n,), ascending."""
         wanted = frozenset(people)
-        places = [place for place, name in self.names.items() if name in wanted]
-        ids = from_id_column(self.faces["photo_id"].take(pa.array(places, pa.int64())))
-        return np.unique(ids.view(f"S{ID_BYTES}"))
+        places = np.array([place for place, name in self.names.items() if name in wanted], np.int64)
+        return np.unique(from_id_column(self.rows.take(places)["photo_id"]).view(f"S{ID_BYTES}"))
 
     def constraints(self) -> Constraints:
         """Return what a clustering of these faces must obey."""
@@ -128,7 +128,7 @@ class People:
         for place, name in sorted(names.items()):
             by_person.setdefault(name, []).append(place)
         must = [(first, other) for first, *others in by_person.values() for other in others]
-        cannot = []
+        cannot: list[tuple[int, int]] = []
         for (a, b), same in self.state.links.items():
             if a in self.places and b in self.places:
                 pair = (self.places[a], self.places[b])
@@ -143,39 +143,31 @@ class People:
             must_link=self._ids(must).reshape(-1, 2),
             cannot_link=self._ids(cannot).reshape(-1, 2),
             left_out=self._ids(left_out),
-            names={self.ids[place : place + 1].tobytes(): name for place, name in names.items()},
+            names={bytes(self.rows.ids(np.array([place]))[0]): name for place, name in names.items()},
         )
 
     def _ids(self, places: Sequence[object]) -> NDArray[np.void]:
-        rows = np.array(places, np.int64).reshape(-1)
-        return self.ids[rows].view(f"V{ID_BYTES}")
+        return self.rows.ids(np.array(places, np.int64).reshape(-1))
 
     def _ref(self, place: int) -> FaceRef:
-        row = self.faces.slice(place, 1).to_pylist()[0]
+        [row] = self.rows.take(np.array([place])).to_pylist()
         x0, y0, x1, y1 = (round(row[edge], 2) for edge in EDGES)
         return FaceRef(row["face_id"], row["photo_id"], (x0, y0, x1, y1))
 
-    def _came_with(self) -> dict[int, str]:
-        """Return who faces are by the photos they came with, where the ledger does not say otherwise."""
-        named = self.view.filter(pc.is_valid(self.view["person"])).select(["photo_id", "person"])
-        if not len(named):
-            return {}
-        people = dict(zip(named["photo_id"].to_pylist(), named["person"].to_pylist(), strict=True))
-        among = pc.is_in(self.faces["photo_id"], value_set=named["photo_id"].unique())
-        places = np.flatnonzero(among.to_numpy(zero_copy_only=False))
-        photos = self.faces["photo_id"].take(pa.array(places)).to_pylist()
-        found = {}
-        for place, photo in zip(places.tolist(), photos, strict=True):
-            spoken = self.spoken_of.get(place, b"")
-            if person := self.state.person_of(spoken, people[photo]):
-                found[place] = person
-        return found
+    def _came_with(self, places: NDArray[np.int64]) -> list[str | None]:
+        """Return the person that the photo of each face came with."""
+        if self.view["person"].null_count == len(self.view):
+            return [None] * len(places)
+        there = np.maximum(places, 0)
+        photos = rows_of(self.view, from_id_column(self.rows.take(there)["photo_id"]))
+        people: list[str | None] = self.view["person"].take(photos).to_pylist()
+        return [name if place >= 0 else None for name, place in zip(people, places.tolist(), strict=True)]
 
     def _taken_over(self, lost: list[FaceRef], taken: set[int]) -> dict[bytes, int]:
         """Return the faces that stand where lost ones stood: in the same photo, the most overlapping first."""
         photos = pa.array([ref.photo_id for ref in lost], pa.binary(ID_BYTES)).unique()
-        rows = np.flatnonzero(pc.is_in(self.faces["photo_id"], value_set=photos).to_numpy(zero_copy_only=False))
-        table = self.faces.take(pa.array(rows)).to_pylist()
+        rows = self.rows.in_photos(photos)
+        table = self.rows.take(rows).to_pylist()
         in_photo: dict[bytes, list[tuple[int, tuple[float, ...]]]] = {}
         for row, face in zip(rows.tolist(), table, strict=True):
             in_photo.setdefault(face["photo_id"], []).append((row, tuple(face[edge] for edge in EDGES)))
@@ -205,31 +197,17 @@ class PeopleOf:
 
     def now(self) -> People:
         """Return who is who now."""
-        state = self.ledger.state()
+        return self.at(self.ledger.state())
+
+    def at(self, state: State) -> People:
+        """Return who is who by one state of the ledger."""
         if self._people is None or self._people.state is not state:
-            faces, view = self._tables
-            self._people = People(faces, view, state)
+            self._people = People(*self._tables, state)
         return self._people
 
     @cached_property
-    def _tables(self) -> tuple[pa.Table, pa.Table]:
-        return live_rows(self._files, self._generation), open_view(self._files, self._generation)
-
-
-def live_rows(files: Files, generation: Generation) -> pa.Table:
-    """Return tables.FACE_ROWS of a generation's live faces, by face id: what its shards keep, without the dead."""
-    wanted = {layout.shard_path(shard.shard_id, "faces.arrow") for shard in generation.shards}
-    entries = [entry for shard in generation.shards for entry in shard.files if entry.path in wanted]
-    rows = pa.concat_tables([FACE_ROWS.empty_table(), *(open_arrow(files, entry).cast(FACE_ROWS) for entry in entries)])
-    ids = from_id_column(rows["face_id"]).view(f"S{ID_BYTES}")
-    if generation.tombstones is not None:
-        dead = read_tombstones(files, generation).view(f"S{ID_BYTES}")
-        alive = positions(dead, ids) < 0
-        if not alive.all():
-            rows, ids = rows.filter(pa.array(alive)), ids[alive]
-    if (ids[:-1] < ids[1:]).all():
-        return rows
-    return rows.take(np.unique(ids, return_index=True)[1])
+    def _tables(self) -> tuple[LiveRows, pa.Table]:
+        return LiveRows.open(self._files, self._generation), open_view(self._files, self._generation)
 
 
 def people_of(
@@ -242,22 +220,12 @@ def people_of(
         generation: which.
         face_ids: 16 bytes each.
     """
-    people = PeopleOf(catalog, generation).now()
-    wanted = np.frombuffer(b"".join(bytes(one) for one in face_ids), f"S{ID_BYTES}")
-    return people.name_of(positions(people.ids, wanted).tolist())
+    return PeopleOf(catalog, generation).now().name_of(ids_array([bytes(one) for one in face_ids]))
 
 
 def person_count(catalog: Catalog, generation: Generation) -> int:
     """Return how many people have a face in a generation."""
     return len(PeopleOf(catalog, generation).now().counts)
-
-
-def positions(ascending: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Return where each wanted id stands among ascending ones, int64 (n,); -1 where it does not."""
-    if not len(ascending):
-        return np.full(len(wanted), -1, np.int64)
-    places = np.searchsorted(ascending, wanted).clip(max=len(ascending) - 1)
-    return np.where(ascending[places] == wanted, places, -1).astype(np.int64)
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:

@@ -18,6 +18,7 @@ from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table
 from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.renew import BUILD_BYTES, with_gallery
+from faceindex.identities.ledger import Ledger
 from faceindex.pipeline.batches import Known
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
@@ -84,7 +85,7 @@ def publish_plan(
     text = json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode()
     entries = (entry_of(files, plan_path(plan.run)), write_entry(files, report_path(plan.run), text))
     finished = replace(finished, runs={**finished.runs, plan.run: entries})
-    generations.publish(files, finished)
+    _serve(catalog, finished)
     return finished
 
 
@@ -102,8 +103,14 @@ def publish_gallery(catalog: Catalog, served: Generation, *, build_bytes: int = 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
     finished = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes)
-    generations.publish(catalog.files, finished)
+    _serve(catalog, finished)
     return finished
+
+
+def _serve(catalog: Catalog, finished: Generation) -> None:
+    """Publish a generation, and copy what people said beside it."""
+    generations.publish(catalog.files, finished)
+    Ledger(catalog.files).backup(finished.number)
 
 
 def _view(catalog: Catalog, served: Generation | None, plan: Plan, tables: Mapping[str, pa.Table]) -> pa.Table:
