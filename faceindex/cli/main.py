@@ -22,6 +22,7 @@ COMMANDS = (
     "check",
     "compact",
     "import",
+    "export",
     "evaluate",
     "models",
 )

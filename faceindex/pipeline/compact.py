@@ -23,6 +23,7 @@ from faceindex.catalog.layout import crops_path, faces_path, photos_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table, write_table
 from faceindex.gallery.renew import with_gallery
+from faceindex.identities.ledger import Ledger
 from faceindex.tables import CROPS, PHOTOS, completed, from_id_column
 
 MERGED_BYTES = 32 << 20
@@ -97,6 +98,7 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     if unchanged and finished.shards == served.shards and not rebuild:
         return served
     generations.publish(files, finished)
+    Ledger(files).backup(finished.number)
     return finished
 
 
