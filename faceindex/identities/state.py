@@ -67,7 +67,7 @@ def folded(done: tuple[Event, ...], undone: tuple[Event, ...] = ()) -> State:
             fold.refs[ref.face_id] = ref
         fold.take(event)
     return State(
-        names=fold.names,
+        names=fold.names | fold.shared_names(),
         aliases={name: now for name, now in fold.aliases.items() if name != now},
         rejected=frozenset(fold.rejected),
         ignored=frozenset(fold.ignored),
@@ -165,9 +165,18 @@ class _Fold:
     def _same(self, faces: list[bytes]) -> None:
         for face in faces[1:]:
             self.links[_pair(faces[0], face)] = True
-        people = {self.names[face] for face in faces if face in self.names}
-        if len(people) == 1:
-            self._name(faces, people.pop())
+
+    def shared_names(self) -> dict[bytes, str]:
+        """Return the names of faces that are said to be the same as named ones, where those have one name."""
+        groups = _groups(pair for pair, same in self.links.items() if same)
+        shared = {}
+        for group in groups:
+            people = {self.names[face] for face in group if face in self.names}
+            if len(people) == 1:
+                [person] = people
+                kept_apart = self.ignored | self.not_faces | {face for face, name in self.rejected if name == person}
+                shared |= {face: person for face in group if face not in self.names and face not in kept_apart}
+        return shared
 
     def _apart(self, faces: list[bytes], others: list[bytes]) -> None:
         for face in faces:
@@ -179,6 +188,24 @@ class _Fold:
         where.update(faces)
         for face in faces:
             self.names.pop(face, None)
+
+
+def _groups(pairs: Iterable[tuple[bytes, bytes]]) -> list[list[bytes]]:
+    """Return faces that pairs lead to from one another, each group in the order of its pairs."""
+    towards: dict[bytes, bytes] = {}
+
+    def root(face: bytes) -> bytes:
+        while towards.setdefault(face, face) != face:
+            towards[face] = towards[towards[face]]
+            face = towards[face]
+        return face
+
+    for a, b in pairs:
+        towards[root(a)] = root(b)
+    groups: dict[bytes, list[bytes]] = {}
+    for face in list(towards):
+        groups.setdefault(root(face), []).append(face)
+    return list(groups.values())
 
 
 def _pair(a: bytes, b: bytes) -> tuple[bytes, bytes]:

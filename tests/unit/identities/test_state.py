@@ -61,9 +61,11 @@ def test_a_split_takes_faces_from_a_person_and_keeps_them_apart_from_the_rest() 
 
 
 def test_faces_said_to_be_the_same_take_the_one_name_among_them() -> None:
-    state = state_of([said("name", 1, person="Anna"), said("same", 2, 1)])
+    said_so = [said("same", 2, 1), said("same", 3, 2), said("name", 1, person="Anna")]
 
-    assert state.names == {face(1): "Anna", face(2): "Anna"}
+    assert state_of(said_so).names == dict.fromkeys([face(1), face(2), face(3)], "Anna")
+    assert state_of([*said_so, said("reject", 3, person="Anna")]).names == {face(1): "Anna", face(2): "Anna"}
+    assert state_of([*said_so, said("name", 3, person="Bea")]).names == {face(1): "Anna", face(3): "Bea"}
 
 
 def test_the_later_word_on_a_pair_holds() -> None:
