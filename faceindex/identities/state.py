@@ -169,7 +169,7 @@ class _Fold:
     def shared_names(self) -> dict[bytes, str]:
         """Return the names of faces that are said to be the same as named ones, where those have one name."""
         groups = _groups(pair for pair, same in self.links.items() if same)
-        shared = {}
+        shared: dict[bytes, str] = {}
         for group in groups:
             people = {self.names[face] for face in group if face in self.names}
             if len(people) == 1:
