@@ -98,7 +98,7 @@ class Conversation(RuleBasedStateMachine):
         assert meaning(folded(state.done)) == meaning(state)
 
 
-Conversation.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+Conversation.TestCase.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
 TestConversation = Conversation.TestCase
 
 
