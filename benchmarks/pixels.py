@@ -14,9 +14,9 @@ from faceindex.config import Settings
 from faceindex.evaluation.protocols import Pair, fold_accuracies
 from faceindex.faces.chips import Chips, Cutter
 from faceindex.faces.onnx_embedder import arcface_family
+from faceindex.faces.prominence import by_prominence
 from faceindex.faces.recogniser import Recogniser
 from faceindex.images.decode import decode
-from faceindex.pictures import by_prominence
 from faceindex.types import ModelId
 
 SIDE = 28

@@ -19,9 +19,9 @@ from report import machine, publish
 from faceindex.config import Settings
 from faceindex.evaluation.protocols import fold_accuracies, read_pairs
 from faceindex.faces import openvino_network
+from faceindex.faces.prominence import by_prominence
 from faceindex.faces.recogniser import Recogniser, chips_of
 from faceindex.images.decode import decode
-from faceindex.pictures import by_prominence
 from faceindex.types import Image, PhotoFaces
 
 FALSE_ACCEPT_RATE = 1e-3

@@ -22,8 +22,8 @@ from PIL import ImageFilter
 from report import machine, publish
 
 from faceindex.config import Settings
+from faceindex.faces.prominence import by_prominence
 from faceindex.faces.recogniser import Recogniser
-from faceindex.pictures import by_prominence
 from faceindex.types import Image
 
 FMR = 1e-3

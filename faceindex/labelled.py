@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import l2_normalize
 from faceindex.catalog.live import open_view, rows_of
-from faceindex.pictures import by_prominence
+from faceindex.faces.prominence import by_prominence
 from faceindex.query import OpenCatalog
 from faceindex.tables import IMPORTED, from_float16_column, from_id_column
 from faceindex.types import ModelId

@@ -2,8 +2,10 @@
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from faceindex.errors import FaceIndexError
 from faceindex.wording import visible
@@ -20,11 +22,18 @@ def write_private(path: Path, payload: bytes, what: str) -> None:
     Raises:
         FaceIndexError: the file cannot be written.
     """
+    with private_file(path, what) as file:
+        file.write(payload)
+
+
+@contextmanager
+def private_file(path: Path, what: str) -> Generator[BinaryIO]:
+    """Give a file to write, which is put in its place as a whole when the block ends well; see `write_private`."""
     try:
         handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(payload)
+                yield file
             Path(name).replace(path)
         except BaseException:
             with suppress(OSError):

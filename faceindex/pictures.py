@@ -51,17 +51,6 @@ def open_upright(path: str, max_megapixels: int = 120) -> Image:
         raise FaceIndexError(f"{path}: {error.state}: {error.detail}") from error
 
 
-def by_prominence(boxes: NDArray[np.float32], width: int, height: int) -> NDArray[np.int64]:
-    """Return the order of faces in which the one a picture is about comes first: large and in the middle.
-
-    Area less twice the squared distance of the centre from the middle of the picture, a usual rule for portraits
-    (facenet-pytorch calls it `center_weighted_size`).
-    """
-    sides = boxes[:, 2:] - boxes[:, :2]
-    off_centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([width, height]) / 2
-    return np.argsort(-(sides.prod(axis=1) - 2 * (off_centre**2).sum(axis=1)), kind="stable")
-
-
 def rounded_box(edges: "Sequence[float] | NDArray[np.float32]") -> Box:
     """Return a box to a tenth of a pixel, as answers show it."""
     x0, y0, x1, y1 = (round(float(edge), 1) for edge in edges)

@@ -24,14 +24,16 @@ from faceindex.decisions.calibration import Calibration
 from faceindex.decisions.decide import Decisions, candidates_wanted, decide
 from faceindex.errors import CatalogError, ConfigError, NothingFoundError
 from faceindex.evaluation.thresholds import Threshold
+from faceindex.faces.prominence import by_prominence
 from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
 from faceindex.gallery.gpu_search import GpuSearch
 from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
+from faceindex.identities.people import PeopleOf
 from faceindex.machine import core_count
-from faceindex.pictures import Picture, by_prominence, load_picture, rounded_box
+from faceindex.pictures import Picture, load_picture, rounded_box
 from faceindex.tables import from_id_column, require_model
 from faceindex.types import CandidateLists, Image, PhotoFaces
 from faceindex.vector_files import VectorFile
@@ -79,6 +81,8 @@ class OpenCatalog:
                 f"run the same `faceindex index` command again"
             )
         self.generation: Generation = served
+        self.people = PeopleOf(catalog, served)
+        """Who is who: what the ledger says when it is asked, not when the generation was published."""
         self._scopes: dict[Filters, Scope] = {}
 
     @cached_property
@@ -201,8 +205,9 @@ class OpenCatalog:
         """
         if not filters:
             return Scope(None, self.gallery.size, self.calibration.entries)
-        if filters not in self._scopes:
-            masks = filters.masks(self.gallery.shards, self._view)
+        about_people = filters.people is not None or filters.not_people is not None
+        if filters not in self._scopes or about_people:  # who is who may have changed
+            masks = filters.masks(self.gallery.shards, self._view, lambda people: self.people.now().photos_of(people))
             pairs = zip(self.gallery.shards, masks, strict=True)
             size = sum(int((shard.alive & mask).sum()) for shard, mask in pairs)
             # How many of somebody's faces are left is not counted: too large a gallery errs to the strict side.
@@ -261,12 +266,15 @@ class OpenCatalog:
         """Return what is known of each candidate's face, by id, and the names of their people, object (q, c)."""
         there = np.arange(found.face_ids.shape[1])[None] < found.counts[:, None]
         ids, places = np.unique(found.face_ids[there].view(f"S{ID_BYTES}"), return_inverse=True)
-        table = self.gallery.face_rows(ids.view(f"V{ID_BYTES}"))
-        photos = self._view.select(["path", "person"]).take(rows_of(self._view, from_id_column(table["photo_id"])))
-        rows = [row | photo for row, photo in zip(table.to_pylist(), photos.to_pylist(), strict=True)]
+        face_ids = ids.view(f"V{ID_BYTES}")
+        table = self.gallery.face_rows(face_ids)
+        paths = self._view["path"].take(rows_of(self._view, from_id_column(table["photo_id"]))).to_pylist()
+        names = self.people.now().name_of(face_ids)
+        rows = zip(table.to_pylist(), paths, names, strict=True)
+        faces = {row["face_id"]: {**row, "path": path, "person": name} for row, path, name in rows}
         people = np.full(there.shape, None, np.object_)
-        people[there] = np.array([row["person"] for row in rows], np.object_)[places]
-        return {row["face_id"]: row for row in rows}, people
+        people[there] = np.array(names, np.object_)[places]
+        return faces, people
 
     def _answer(
         self,

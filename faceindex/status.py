@@ -5,6 +5,7 @@ from typing import Any
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.decisions.calibration import Calibration, summary
+from faceindex.identities.people import person_count
 
 
 def status(catalog: Catalog) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def status(catalog: Catalog) -> dict[str, Any]:
             "model": served.model,
             "photos": dict(served.photo_counts),
             "faces": served.face_count,
+            "people": person_count(catalog, served),
             "index": _index(served),
             "threshold": served.threshold or summary(Calibration.read(files, served)),
         }

@@ -14,8 +14,9 @@ import numpy as np
 from faceindex.config import Settings
 from faceindex.errors import ConfigError
 from faceindex.evaluation.thresholds import ModelTable, Threshold, load_table
+from faceindex.faces.prominence import by_prominence
 from faceindex.faces.recogniser import Recogniser
-from faceindex.pictures import Box, Picture, by_prominence, load_picture, rounded_box
+from faceindex.pictures import Box, Picture, load_picture, rounded_box
 from faceindex.types import Image, PhotoFaces
 
 Decision = Literal["same", "different", "no_face"]

@@ -4,6 +4,7 @@ SETTINGS = "catalog.toml"
 CURRENT = "CURRENT"
 LOCK = "lock"
 LEDGER = "ledger.sqlite"
+LEDGER_BACKUPS = "ledger.sqlite-backups"
 
 RUNS = "runs"
 GENERATIONS = "generations"

@@ -22,6 +22,7 @@ def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: b
     from faceindex.catalog.layout import CURRENT
     from faceindex.catalog.lock import writer_lock
     from faceindex.catalog.upkeep import check as problems_of
+    from faceindex.identities.ledger import ledger_problems
 
     files = open_files(catalog)
     if not files.exists(CURRENT):
@@ -29,7 +30,7 @@ def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: b
     if repair:
         with writer_lock(files, "faceindex check --repair"):
             restore_current(files)
-    problems = list(problems_of(files))
+    problems = [*problems_of(files), *ledger_problems(files)]
     lost = sum(problem.damaged for problem in problems)
     if deep and not lost and (served := current(files)):
         from faceindex.gallery.audit import audit

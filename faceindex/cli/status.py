@@ -25,6 +25,8 @@ def status(catalog: str, as_json: bool) -> None:
     out.print(f"generation {document['generation']}, published {document['published']}")
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(document["photos"].items()))
     out.print(f"{counted(sum(document['photos'].values()), 'photo')} ({states}), {counted(document['faces'], 'face')}")
+    if document["people"]:
+        out.print(f"{document['people']:,} named {'person' if document['people'] == 1 else 'people'}")
     index = document["index"]
     shards = counted(index["shards"], "shard")
     out.print(f"index {printable(index['factory'])} in {shards}, {index['bytes_per_face']:,.0f} bytes a face")

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from faceindex.arrays import l2_normalize
 from faceindex.catalog import layout
+from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.checksums import read_verified, write_entry
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
-from faceindex.catalog.live import open_view
 from faceindex.catalog.parquet import write_arrow
 from faceindex.decisions.calibration import (
     COHORT,
@@ -43,6 +43,7 @@ from faceindex.evaluation.thresholds import ModelTable, ThresholdGrid
 from faceindex.evaluation.unlabelled_pairs import unlabelled_pairs
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
+from faceindex.identities.people import PeopleOf
 from faceindex.types import ModelId
 
 FEWEST_PEOPLE = 200
@@ -58,20 +59,20 @@ SAME_FMR = 1e-4
 """Where the 1:1 probability of a fitted table is as steep as that of the table."""
 
 
-def calibrated(files: Files, draft: Generation, served: Generation | None, min_quality: float) -> Generation:
+def calibrated(catalog: Catalog, draft: Generation, served: Generation | None) -> Generation:
     """Return a generation with the calibration of its gallery.
 
     Args:
-        files: of the catalog, whose writer lock is held.
+        catalog: whose writer lock is held.
         draft: the generation, its shards made.
         served: the one before, against which drift is told.
-        min_quality: of faces that tell what is usual.
     """
+    files = catalog.files
     gallery = open_gallery(files, draft)
-    named = NamedFaces.of(gallery, open_view(files, draft))
+    named = NamedFaces.of(PeopleOf(catalog, draft).now())
     templates = Templates.of(gallery, named)
     entries = draft.face_count - int(templates.face_counts.sum()) + len(templates.names)
-    sample = Sample.of(gallery, named, min_quality)
+    sample = Sample.of(gallery, named, catalog.settings.min_quality)
     document = _document(gallery, named, sample, draft.model, entries)
     written, members = {}, None
     if document:

@@ -76,6 +76,10 @@ def decide(
     own = limit.source == "user"
     deciding = np.where(there, found.similarities, -np.inf) if own else scores
     best = deciding.argmax(axis=1) if deciding.size else np.zeros(len(probes), np.int64)
+    # Somebody's photo that nobody has named yet may be the best; a name that is good enough says more.
+    reaching = np.where(entries.people != NOBODY, deciding, -np.inf)
+    if deciding.size:
+        best = np.where((reaching >= limit.value).any(axis=1), reaching.argmax(axis=1), best)
     rows = np.arange(len(probes))
     some = found.counts > 0
     identified = np.zeros(len(probes), np.bool_)

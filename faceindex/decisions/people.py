@@ -11,12 +11,12 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from faceindex.arrays import ID_BYTES, l2_normalize
+from faceindex.arrays import l2_normalize
 from faceindex.gallery.search import Gallery
-from faceindex.tables import from_float16_column, from_id_column, to_float16_column
+from faceindex.identities.people import People
+from faceindex.tables import from_float16_column, to_float16_column
 
 BLOCK_FACES = 65_536
 """Vectors read at a time: 17 MB of 128 numbers each."""
@@ -36,26 +36,11 @@ class NamedFaces:
     """Of everybody, each once, ascending."""
 
     @classmethod
-    def of(cls, gallery: Gallery, view: pa.Table) -> Self:
-        """Return the faces of photos that are known to show somebody.
-
-        Args:
-            gallery: of the generation.
-            view: its tables.PHOTOS_VIEW.
-        """
-        named = view.filter(pc.and_(pc.is_valid(view["person"]), pc.is_valid(view["photo_id"]))).select(
-            ["photo_id", "person"]
-        )
-        photo_ids = from_id_column(named["photo_id"]).view(f"S{ID_BYTES}")
-        names, people = np.unique(np.array(named["person"].to_pylist(), np.str_), return_inverse=True)
-        found_ids, found_people = [np.empty(0, f"S{ID_BYTES}")], [np.empty(0, np.int64)]
-        for shard in gallery.shards if len(named) else ():
-            of_photo = from_id_column(shard.faces["photo_id"]).view(photo_ids.dtype)
-            place = np.minimum(np.searchsorted(photo_ids, of_photo), len(photo_ids) - 1)
-            rows = np.flatnonzero((photo_ids[place] == of_photo) & shard.alive)
-            found_ids.append(shard.ids[rows])
-            found_people.append(people[place[rows]].astype(np.int64))
-        return cls(np.concatenate(found_ids).view(f"V{ID_BYTES}"), np.concatenate(found_people), names.tolist())
+    def of(cls, people: People) -> Self:
+        """Return those that somebody has named, or that came with a name."""
+        places = np.array(list(people.names), np.int64)
+        names, numbers = np.unique(np.array(list(people.names.values()), np.str_), return_inverse=True)
+        return cls(people.rows.ids(places), numbers.astype(np.int64), names.tolist())
 
     @property
     def face_counts(self) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Filters of a search: which faces may be found, told from columns alone, so that the index leaves the others out."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,17 +64,25 @@ class Filters:
     def __bool__(self) -> bool:
         return self != Filters()
 
-    def masks(self, shards: Sequence[Shard], view: pa.Table) -> list[NDArray[np.bool_]]:
+    def masks(
+        self,
+        shards: Sequence[Shard],
+        view: pa.Table,
+        photos_of: Callable[[frozenset[str]], NDArray[np.bytes_]],
+    ) -> list[NDArray[np.bool_]]:
         """Return which faces of each shard pass, bool (faces of the shard,): what `Gallery.search` takes as `allowed`.
 
         Args:
             shards: of the gallery.
             view: tables.PHOTOS_VIEW of the same generation.
+            photos_of: returns the ids of the photos that show any of some people, S16 (n,), ascending.
         """
-        photos = self._photos(view)
+        photos = self._photos(view, photos_of)
         return [self._mask(shard, photos) for shard in shards]
 
-    def _photos(self, view: pa.Table) -> NDArray[np.bytes_] | None:
+    def _photos(
+        self, view: pa.Table, photos_of: Callable[[frozenset[str]], NDArray[np.bytes_]]
+    ) -> NDArray[np.bytes_] | None:
         """Return the ids of the photos that pass, S16, ascending; None for all."""
         if all(value is None for value in (self.since, self.until, self.path, self.people, self.not_people)):
             return None
@@ -86,13 +94,13 @@ class Filters:
             passing = pc.and_(passing, pc.less_equal(until, self.until))
         if self.path is not None:
             passing = pc.and_(passing, pc.match_substring_regex(view["path"], _regex(self.path)))
-        if self.people is not None:
-            passing = pc.and_(passing, pc.is_in(view["person"], value_set=pa.array(self.people, pa.string())))
-        if self.not_people is not None:
-            named = pc.is_in(view["person"], value_set=pa.array(self.not_people, pa.string()))
-            passing = pc.and_(passing, pc.invert(named))
         chosen = view["photo_id"].filter(pc.fill_null(passing, False))
-        return np.unique(from_id_column(chosen).view(f"S{ID_BYTES}"))
+        photos = np.unique(from_id_column(chosen).view(f"S{ID_BYTES}"))
+        if self.people is not None:
+            photos = np.intersect1d(photos, photos_of(self.people))
+        if self.not_people is not None:
+            photos = np.setdiff1d(photos, photos_of(self.not_people))
+        return photos
 
     def _mask(self, shard: Shard, photos: NDArray[np.bytes_] | None) -> NDArray[np.bool_]:
         mask = np.ones(len(shard.ids), bool)

@@ -24,6 +24,7 @@ from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.parquet import read_table, write_table
 from faceindex.decisions.calibrate import calibrated
 from faceindex.gallery.renew import with_gallery
+from faceindex.identities.ledger import Ledger
 from faceindex.tables import CROPS, PHOTOS, completed, from_id_column
 
 MERGED_BYTES = 32 << 20
@@ -97,8 +98,9 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     renewed = with_gallery(files, draft, catalog.settings.index, compact=True)
     if unchanged and renewed.shards == served.shards and not rebuild:
         return served
-    finished = calibrated(files, renewed, served, catalog.settings.min_quality)
+    finished = calibrated(catalog, renewed, served)
     generations.publish(files, finished)
+    Ledger(files).backup(finished.number)
     return finished
 
 

@@ -19,6 +19,7 @@ from faceindex.catalog.parquet import read_table
 from faceindex.decisions.calibrate import calibrated
 from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.renew import BUILD_BYTES, with_gallery
+from faceindex.identities.ledger import Ledger
 from faceindex.pipeline.batches import Known
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
@@ -82,13 +83,13 @@ def publish_plan(
         previous=served.number if served else None,
     )
     renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes, device=device)
-    finished = calibrated(catalog.files, renewed, served, catalog.settings.min_quality)
+    finished = calibrated(catalog, renewed, served)
     report.stop()
     report.of_generation(finished)
     text = json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode()
     entries = (entry_of(files, plan_path(plan.run)), write_entry(files, report_path(plan.run), text))
     finished = replace(finished, runs={**finished.runs, plan.run: entries})
-    generations.publish(files, finished)
+    _serve(catalog, finished)
     return finished
 
 
@@ -109,8 +110,8 @@ def publish_gallery(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
     renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes, device=device)
-    finished = calibrated(catalog.files, renewed, served, catalog.settings.min_quality)
-    generations.publish(catalog.files, finished)
+    finished = calibrated(catalog, renewed, served)
+    _serve(catalog, finished)
     return finished
 
 
@@ -123,13 +124,19 @@ def publish_calibration(catalog: Catalog, served: Generation) -> Generation:
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     draft = replace(served, number=served.number + 1, previous=served.number, created_at=now)
-    finished = calibrated(catalog.files, draft, served, catalog.settings.min_quality)
+    finished = calibrated(catalog, draft, served)
     if {name: entry.xxh3 for name, entry in finished.calibration.items()} == {
         name: entry.xxh3 for name, entry in served.calibration.items()
     }:
         return served
-    generations.publish(catalog.files, finished)
+    _serve(catalog, finished)
     return finished
+
+
+def _serve(catalog: Catalog, finished: Generation) -> None:
+    """Publish a generation, and copy what people said beside it."""
+    generations.publish(catalog.files, finished)
+    Ledger(catalog.files).backup(finished.number)
 
 
 def _view(catalog: Catalog, served: Generation | None, plan: Plan, tables: Mapping[str, pa.Table]) -> pa.Table:

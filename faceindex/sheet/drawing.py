@@ -38,7 +38,7 @@ def drawing(strips: Sequence[Strip], pictures: Pictures, heading: str) -> PIL.Im
     sheet = PIL.Image.new("RGB", (width, _height(strips)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate((heading, LEGEND)):
-        _text(draw, (_GAP_PX, 10 + number * (_FONT_PX + 4)), line, width - 2 * _GAP_PX)
+        write_text(draw, (_GAP_PX, 10 + number * (_FONT_PX + 4)), line, width - 2 * _GAP_PX)
     top = _HEAD_PX
     for strip in strips:
         draw.line((0, top - _GAP_PX // 2, width, top - _GAP_PX // 2), EMPTY)
@@ -72,20 +72,20 @@ def _draw_tile(
     if isinstance(picture, str):
         draw.rectangle((corner, end), fill=EMPTY)
         for number, line in enumerate(textwrap.wrap(picture, 17)[:7]):
-            _text(draw, (x + 10, y + 10 + number * (_FONT_PX + 4)), line, TILE_PX - 20)
+            write_text(draw, (x + 10, y + 10 + number * (_FONT_PX + 4)), line, TILE_PX - 20)
     else:
         sheet.paste(picture, corner)
     draw.rectangle((corner, end), outline=GREEN if tile.green else GREY, width=6 if tile.green else 2)
     y += TILE_PX
     if verdict:
         draw.rectangle((x, y, end[0], y + _VERDICT_PX), fill=GREEN if tile.green else GREY)
-        _text(draw, (x + 10, y + 4), verdict, TILE_PX - 20, PAPER)
+        write_text(draw, (x + 10, y + 4), verdict, TILE_PX - 20, PAPER)
         y += _VERDICT_PX
     for number, line in enumerate(tile.lines):
-        _text(draw, (x, y + 4 + number * (_FONT_PX + 4)), line, TILE_PX)
+        write_text(draw, (x, y + 4 + number * (_FONT_PX + 4)), line, TILE_PX)
 
 
-def _text(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int, fill: str = INK) -> None:
+def write_text(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int, fill: str = INK) -> None:
     """Write one line, without its middle where it is too long: a folder's beginning and a name's end tell most."""
     shown, kept = text, len(text)
     while kept and draw.textlength(shown, _font()) > width:

@@ -235,6 +235,49 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "renormalised": False,
         }
     ],
+    "event": [
+        {
+            "schema": "faceindex.event/1",
+            "event": "0123456789abcdef" * 2,
+            "at": "2026-01-02T03:04:05.678+00:00",
+            "author": "anna",
+            "kind": "name",
+            "person": "Anna Smith",
+            "faces": [{"face_id": "0123456789abcdef" * 2, "photo_id": "fedcba9876543210" * 2, "box": BOX}],
+        }
+    ],
+    "people": [
+        {
+            "schema": "faceindex.people/1",
+            "catalog": "/catalog",
+            "generation": 3,
+            "faces": 100,
+            "named": 40,
+            "left_out": 2,
+            "people": [{"person": "Anna", "faces": 40, "photos": 38, "first": "2019-07-31T12:00:00", "last": None}],
+        }
+    ],
+    "person": [
+        {
+            "schema": "faceindex.person/1",
+            "catalog": "/catalog",
+            "generation": 3,
+            "kind": "person",
+            "person": "Anna",
+            "faces": [
+                {
+                    "face_id": "0123456789abcdef" * 2,
+                    "photo": "/photos/a.jpg",
+                    "box": BOX,
+                    "confidence": 0.99,
+                    "quality": 0.8,
+                    "captured_at": None,
+                    "person": "Anna",
+                }
+            ],
+        }
+    ],
+    "people_import": [{"schema": "faceindex.people_import/1", "new": 2, "events": 3}],
     "models": [{"schema": "faceindex.models/1", "models": [{"name": "mtcnn", "kind": "detector", "weights": "ready"}]}],
 }
 """Documents as the command line prints them, by the examples of its documentation."""

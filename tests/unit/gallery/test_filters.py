@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from faceindex.errors import ConfigError
 from faceindex.gallery.filters import Filters
@@ -26,6 +27,11 @@ PATHS = [b"/photos/2019/a%d.jpg", b"/photos/2019/caf\xe9 %d.png", b"/photos/(old
 
 
 SOME = frozenset(bytes(identity).hex() for identity in random_ids(FACES, 1)[::3].tolist()) | {"00" * 16}
+
+
+def photos_of(view: pa.Table, people: frozenset[str]) -> NDArray[np.bytes_]:
+    ids = {photo["photo_id"] for photo in view.to_pylist() if photo["person"] in people and photo["photo_id"]}
+    return np.array(sorted(ids), "S16")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +147,7 @@ def shows(photo: dict[str, Any], filters: Filters) -> bool:
 def test_masks_are_those_of_a_loop_over_faces_and_photos(gallery: Gallery, view: pa.Table, filters: Filters) -> None:
     photos = view.to_pylist()
 
-    masks = filters.masks(gallery.shards, view)
+    masks = filters.masks(gallery.shards, view, lambda people: photos_of(view, people))
 
     expected = [[passes(row, photos, filters) for row in shard.faces.to_pylist()] for shard in gallery.shards]
     assert [mask.tolist() for mask in masks] == expected
@@ -152,7 +158,7 @@ def test_masks_are_those_of_a_loop_over_faces_and_photos(gallery: Gallery, view:
 def test_a_search_under_a_filter_finds_what_exact_search_finds_among_the_faces_that_pass(
     gallery: Gallery, view: pa.Table
 ) -> None:
-    masks = Filters(since="2019", min_quality=0.5).masks(gallery.shards, view)
+    masks = Filters(since="2019", min_quality=0.5).masks(gallery.shards, view, lambda _: np.empty(0, "S16"))
     ids = np.concatenate([shard.ids[mask] for shard, mask in zip(gallery.shards, masks, strict=True)])
     vectors = np.concatenate([shard.vectors[mask] for shard, mask in zip(gallery.shards, masks, strict=True)])
     probes = np.random.default_rng(8).normal(size=(20, DIMENSION)).astype(np.float32)

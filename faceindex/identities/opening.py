@@ -1,0 +1,53 @@
+"""The people of a catalog, opened for a command or a service."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.generations import Generation
+from faceindex.catalog.parquet import read_table
+from faceindex.errors import CatalogError
+from faceindex.identities.people import People, PeopleOf
+from faceindex.identities.selection import Clusters
+from faceindex.tables import ID
+
+
+def open_people(root: str) -> tuple[Catalog, Generation, PeopleOf]:
+    """Open the catalog at a path or URL with its people.
+
+    Raises:
+        CatalogError: there is none, or nothing was published in it yet.
+    """
+    catalog = Catalog.open(root)
+    served = catalog.current()
+    if served is None:
+        raise CatalogError(f"{catalog.root} has no published generation yet; run the same `faceindex index` again")
+    return catalog, served, PeopleOf(catalog, served)
+
+
+def clusters_of(catalog: Catalog, generation: Generation, people: People) -> Clusters:  # noqa: ARG001 - no generation has any yet
+    """Return the computed clusters of a generation, without the faces that are left out."""
+    return {}
+
+
+def crops_of(catalog: Catalog, generation: Generation, people: People, places: NDArray[np.int64]) -> dict[int, bytes]:
+    """Return the small JPEG of each face by its place; those without one are missing."""
+    rows = people.rows.take(places)
+    wanted = dict(zip(rows["face_id"].to_pylist(), places.tolist(), strict=True))
+    there = people.view.filter(pc.is_in(people.view["photo_id"], value_set=rows["photo_id"].unique()))
+    likely = set(there["batch"].unique().to_pylist())
+    # The batch of a copy holds no faces: those are with the photo that was seen first.
+    found: dict[int, bytes] = {}
+    for name in sorted(generation.batches, key=lambda name: (name not in likely, name)):
+        entry = generation.batches[name].crops
+        if len(found) == len(wanted):
+            break
+        if entry is None:
+            continue
+        crops = read_table(catalog.files, entry)
+        crops = crops.filter(pc.is_in(crops["face_id"], value_set=pa.array(list(wanted), ID)))
+        pairs = zip(crops["face_id"].to_pylist(), crops["jpeg"].to_pylist(), strict=True)
+        found |= {wanted[face]: jpeg for face, jpeg in pairs}
+    return found

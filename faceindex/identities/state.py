@@ -1,0 +1,212 @@
+"""What holds now, from all that was ever said: a pure function of the ledger's events.
+
+Events count in their order, the later wins. Undone ones are left out and all others read again, so that undoing gives
+exactly what was before, whatever was said in between.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from faceindex.identities.events import Event, FaceRef, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What people have said of faces, as it holds now. Faces are those of the events."""
+
+    names: Mapping[bytes, str] = field(default_factory=dict)
+    """Person of each named face."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """What people are called now who came with the photos, where that is another name than theirs."""
+    rejected: frozenset[tuple[bytes, str]] = frozenset()
+    """Faces with a person they are not."""
+    ignored: frozenset[bytes] = frozenset()
+    not_faces: frozenset[bytes] = frozenset()
+    links: Mapping[tuple[bytes, bytes], bool] = field(default_factory=dict)
+    """Pairs of faces, the smaller id first: the same person or not."""
+    refs: Mapping[bytes, FaceRef] = field(default_factory=dict)
+    """Every face that is spoken of."""
+    done: tuple[Event, ...] = ()
+    """Events that count, in order: the last is undone next."""
+    undone: tuple[Event, ...] = ()
+    """Events that may be redone, the last first: those undone since the last new one."""
+
+    @property
+    def left_out(self) -> frozenset[bytes]:
+        """Faces that nobody wants to see again."""
+        return self.ignored | self.not_faces
+
+    def person_of(self, face_id: bytes, came_with: str | None = None) -> str | None:
+        """Return who a face is; None when nobody said.
+
+        Args:
+            face_id: of the face as events know it.
+            came_with: the person that the photo came with, which holds unless an event says otherwise.
+        """
+        if face_id in self.names:
+            return self.names[face_id]
+        if came_with is None or face_id in self.ignored or face_id in self.not_faces:
+            return None
+        person = self.aliases.get(came_with, came_with)
+        return None if (face_id, person) in self.rejected else person
+
+
+def state_of(events: Iterable[Event]) -> State:
+    """Return what holds after these events."""
+    stacks = _Stacks()
+    for event in events:
+        stacks.take(event)
+    return folded(stacks.counting(), tuple(stacks.undone))
+
+
+def folded(done: tuple[Event, ...], undone: tuple[Event, ...] = ()) -> State:
+    """Return what holds after events of which none undoes another."""
+    fold = _Fold()
+    for event in done:
+        for ref in (*event.faces, *event.others):
+            fold.refs[ref.face_id] = ref
+        fold.take(event)
+    return State(
+        names=fold.names | fold.shared_names(),
+        aliases={name: now for name, now in fold.aliases.items() if name != now},
+        rejected=frozenset(fold.rejected),
+        ignored=frozenset(fold.ignored),
+        not_faces=frozenset(fold.not_faces),
+        links=fold.links,
+        refs=fold.refs,
+        done=done,
+        undone=undone,
+    )
+
+
+class _Stacks:
+    """Which events count, and which may be redone."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Event] = {}
+        self.off: set[str] = set()
+        self.undone: list[Event] = []
+
+    def take(self, event: Event) -> None:
+        if event.kind not in (Kind.UNDO, Kind.REDO):
+            self.said[event.event_id] = event
+            self.undone.clear()
+        elif event.target in self.said:
+            target = self.said[event.target]
+            self.undone = [one for one in self.undone if one.event_id != event.target]
+            if event.kind is Kind.UNDO:
+                self.off.add(event.target)
+                self.undone.append(target)
+            else:
+                self.off.discard(event.target)
+
+    def counting(self) -> tuple[Event, ...]:
+        return tuple(event for identity, event in self.said.items() if identity not in self.off)
+
+
+class _Fold:
+    """The state while events are read one after another."""
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, str] = {}
+        self.aliases: dict[str, str] = {}
+        self.rejected: set[tuple[bytes, str]] = set()
+        self.ignored: set[bytes] = set()
+        self.not_faces: set[bytes] = set()
+        self.links: dict[tuple[bytes, bytes], bool] = {}
+        self.refs: dict[bytes, FaceRef] = {}
+
+    def take(self, event: Event) -> None:
+        faces = [ref.face_id for ref in event.faces]
+        others = [ref.face_id for ref in event.others]
+        match event.kind:
+            case Kind.NAME:
+                self._name(faces, event.person or "")
+            case Kind.RENAME | Kind.MERGE:
+                self._rename(event.person or "", event.to or "")
+            case Kind.SPLIT:
+                self._split(faces, others, event)
+            case Kind.SAME:
+                self._same(faces)
+            case Kind.NOT_SAME:
+                self._apart(faces, others)
+            case Kind.REJECT:
+                self._reject(faces, event.person or "")
+            case Kind.IGNORE | Kind.NOT_A_FACE:
+                self._leave_out(faces, self.ignored if event.kind is Kind.IGNORE else self.not_faces)
+
+    def _name(self, faces: list[bytes], person: str) -> None:
+        for face in faces:
+            self.names[face] = person
+            self.ignored.discard(face)
+            self.not_faces.discard(face)
+            self.rejected.discard((face, person))
+
+    def _rename(self, person: str, to: str) -> None:
+        self.names = {face: to if now == person else now for face, now in self.names.items()}
+        self.aliases = {name: to if now == person else now for name, now in self.aliases.items()}
+        self.aliases.setdefault(person, to)
+        moved = {(face, to if name == person else name) for face, name in self.rejected}
+        self.rejected = {(face, name) for face, name in moved if self.names.get(face) != name}
+
+    def _split(self, faces: list[bytes], others: list[bytes], event: Event) -> None:
+        if event.person:
+            self._reject(faces, event.person)
+        self._apart(faces, others)
+        if event.to:
+            self._name(faces, event.to)
+
+    def _reject(self, faces: list[bytes], person: str) -> None:
+        for face in faces:
+            self.rejected.add((face, person))
+            if self.names.get(face) == person:
+                del self.names[face]
+
+    def _same(self, faces: list[bytes]) -> None:
+        for face in faces[1:]:
+            self.links[_pair(faces[0], face)] = True
+
+    def shared_names(self) -> dict[bytes, str]:
+        """Return the names of faces that are said to be the same as named ones, where those have one name."""
+        groups = _groups(pair for pair, same in self.links.items() if same)
+        shared: dict[bytes, str] = {}
+        for group in groups:
+            people = {self.names[face] for face in group if face in self.names}
+            if len(people) == 1:
+                [person] = people
+                kept_apart = self.ignored | self.not_faces | {face for face, name in self.rejected if name == person}
+                shared |= {face: person for face in group if face not in self.names and face not in kept_apart}
+        return shared
+
+    def _apart(self, faces: list[bytes], others: list[bytes]) -> None:
+        for face in faces:
+            for other in others:
+                if face != other:
+                    self.links[_pair(face, other)] = False
+
+    def _leave_out(self, faces: list[bytes], where: set[bytes]) -> None:
+        where.update(faces)
+        for face in faces:
+            self.names.pop(face, None)
+
+
+def _groups(pairs: Iterable[tuple[bytes, bytes]]) -> list[list[bytes]]:
+    """Return faces that pairs lead to from one another, each group in the order of its pairs."""
+    towards: dict[bytes, bytes] = {}
+
+    def root(face: bytes) -> bytes:
+        while towards.setdefault(face, face) != face:
+            towards[face] = towards[towards[face]]
+            face = towards[face]
+        return face
+
+    for a, b in pairs:
+        towards[root(a)] = root(b)
+    groups: dict[bytes, list[bytes]] = {}
+    for face in list(towards):
+        groups.setdefault(root(face), []).append(face)
+    return list(groups.values())
+
+
+def _pair(a: bytes, b: bytes) -> tuple[bytes, bytes]:
+    return (a, b) if a < b else (b, a)
