@@ -29,7 +29,7 @@ from faceindex.faces.recogniser import Recogniser
 from faceindex.gallery.filters import Filters
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
-from faceindex.identities.people import PeopleOf
+from faceindex.identities.people import People, PeopleOf
 from faceindex.images.crawl import crawl
 from faceindex.images.decode import decode
 from faceindex.images.read import read_photo
@@ -163,7 +163,7 @@ class OpenCatalog:
         self.generation: Generation = served
         self.people = PeopleOf(catalog, served)
         """Who is who: what the ledger says when it is asked, not when the generation was published."""
-        self._scopes: dict[Filters, Scope] = {}
+        self._scopes: dict[tuple[Filters, People | None], Scope] = {}
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -281,11 +281,12 @@ class OpenCatalog:
         if not filters:
             return Scope(None, self.gallery.size)
         about_people = filters.people is not None or filters.not_people is not None
-        if filters not in self._scopes or about_people:  # who is who may have changed
+        asked_of = (filters, self.people.now() if about_people else None)  # who is who may have changed
+        if asked_of not in self._scopes:
             masks = filters.masks(self.gallery.shards, self._view, lambda people: self.people.now().photos_of(people))
             pairs = zip(self.gallery.shards, masks, strict=True)
-            self._scopes[filters] = Scope(masks, sum(int((shard.alive & mask).sum()) for shard, mask in pairs))
-        scope = self._scopes[filters]
+            self._scopes[asked_of] = Scope(masks, sum(int((shard.alive & mask).sum()) for shard, mask in pairs))
+        scope = self._scopes[asked_of]
         if not scope.size:
             asked = ", ".join(
                 f"{name} {_listed(value)}" for name, value in asdict(filters).items() if value is not None

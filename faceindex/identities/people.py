@@ -36,7 +36,7 @@ class Constraints:
     """What a clustering must obey; V16 ids of faces of the generation, pairs (n, 2)."""
 
     must_link: NDArray[np.void]
-    """Pairs that are one person: all named faces of each person in a chain, and faces said to be the same."""
+    """Pairs that are one person: each named face with its person's first, and faces said to be the same."""
     cannot_link: NDArray[np.void]
     """Pairs that are two people: faces said not to be the same, and rejected faces with each face of the person.
 
