@@ -31,7 +31,7 @@ from faceindex.gallery.gpu_search import GpuSearch
 from faceindex.gallery.gpus import Gpus
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.search import Gallery
-from faceindex.identities.people import PeopleOf
+from faceindex.identities.people import People, PeopleOf
 from faceindex.machine import core_count
 from faceindex.pictures import Picture, load_picture, rounded_box
 from faceindex.tables import from_id_column, require_model
@@ -83,7 +83,7 @@ class OpenCatalog:
         self.generation: Generation = served
         self.people = PeopleOf(catalog, served)
         """Who is who: what the ledger says when it is asked, not when the generation was published."""
-        self._scopes: dict[Filters, Scope] = {}
+        self._scopes: dict[tuple[Filters, People | None], Scope] = {}
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -206,13 +206,14 @@ class OpenCatalog:
         if not filters:
             return Scope(None, self.gallery.size, self.calibration.entries)
         about_people = filters.people is not None or filters.not_people is not None
-        if filters not in self._scopes or about_people:  # who is who may have changed
+        asked_of = (filters, self.people.now() if about_people else None)  # who is who may have changed
+        if asked_of not in self._scopes:
             masks = filters.masks(self.gallery.shards, self._view, lambda people: self.people.now().photos_of(people))
             pairs = zip(self.gallery.shards, masks, strict=True)
             size = sum(int((shard.alive & mask).sum()) for shard, mask in pairs)
             # How many of somebody's faces are left is not counted: too large a gallery errs to the strict side.
-            self._scopes[filters] = Scope(masks, size, min(size, self.calibration.entries))
-        scope = self._scopes[filters]
+            self._scopes[asked_of] = Scope(masks, size, min(size, self.calibration.entries))
+        scope = self._scopes[asked_of]
         if not scope.size:
             asked = ", ".join(
                 f"{name} {_listed(value)}" for name, value in asdict(filters).items() if value is not None

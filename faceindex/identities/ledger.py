@@ -10,6 +10,8 @@ transaction, so what it decided by still holds.
 import os
 import sqlite3
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,6 +30,9 @@ APPLICATION_ID = 0x46414349
 
 BUSY_S = 20.0
 """How long a process waits for another's transaction; each takes milliseconds."""
+
+REST_S = 2.0
+"""How long after it was written a file may change again under the same time stamp."""
 
 KEPT_BACKUPS = 10
 
@@ -56,6 +61,10 @@ class Ledger:
         self._read: tuple[int, list[Event], bytes] = (0, [], b"")
         """Number of events read so far, the events, and the checksum of the last."""
         self._state = State()
+        self._seen: tuple[int, int, int] | None = None
+        """What the file looked like when all of it had been read, if it had rested since."""
+        self._turn = threading.RLock()
+        """Held by the thread that reads or writes: a service has several."""
 
     @property
     def path(self) -> Path | None:
@@ -68,10 +77,15 @@ class Ledger:
         Raises:
             DamagedError: the ledger is missing though there are copies of it, or differs from what was written.
         """
-        if self.path is None or not self._there():
+        with self._turn:
+            if self.path is None or not self._there():
+                return self._state
+            look = _look(self.path)
+            if look is None or look != self._seen:
+                with self._connected() as connection:
+                    self._caught_up(connection)
+                self._seen = look
             return self._state
-        with self._connected() as connection:
-            return self._caught_up(connection)
 
     @property
     def read(self) -> list[Event]:
@@ -96,8 +110,12 @@ class Ledger:
             raise CatalogError(
                 f"{self._files.root} is in an object store, and names are kept in local catalogs only; copy it first"
             )
+        with self._turn:
+            return self._write(self.path, decide)
+
+    def _write(self, path: Path, decide: Callable[[State], Sequence[Event]]) -> list[Event]:
         if not self._there():
-            self._make(self.path)
+            self._make(path)
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             said = list(decide(self._caught_up(connection)))
@@ -263,6 +281,16 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={newest}")
     connection.execute("COMMIT")
+
+
+def _look(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells one content of a file from another; None while a clock is too coarse to tell."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    rested = time.time() - seen.st_mtime > REST_S
+    return (seen.st_ino, seen.st_size, seen.st_mtime_ns) if rested else None
 
 
 def _version(connection: sqlite3.Connection) -> int:

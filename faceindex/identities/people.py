@@ -5,9 +5,10 @@ overlaps its box in the same photo. Reads the faces' rows and no embeddings.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +36,7 @@ class Constraints:
     """What a clustering must obey; V16 ids of faces of the generation, pairs (n, 2)."""
 
     must_link: NDArray[np.void]
-    """Pairs that are one person: all named faces of each person in a chain, and faces said to be the same."""
+    """Pairs that are one person: each named face with its person's first, and faces said to be the same."""
     cannot_link: NDArray[np.void]
     """Pairs that are two people: faces said not to be the same, and rejected faces with each face of the person.
 
@@ -109,11 +110,12 @@ class People:
 
     def refs(self, places: Iterable[int]) -> tuple[FaceRef, ...]:
         """Return faces as the ledger keeps them; a face that stands for another keeps that one's id."""
-        found = []
-        for place in places:
-            spoken = self.spoken_of.get(place)
-            found.append(self.state.refs[spoken] if spoken else self._ref(place))
-        return tuple(found)
+        chosen = list(places)
+        rows = self.rows.take(np.array(chosen, np.int64)).to_pylist()
+        return tuple(
+            self.state.refs[self.spoken_of[place]] if place in self.spoken_of else _ref(row)
+            for place, row in zip(chosen, rows, strict=True)
+        )
 
     def photos_of(self, people: Iterable[str]) -> NDArray[np.bytes_]:
         """Return the ids of the photos that show any of these people, S16 (n,), ascending."""
@@ -143,16 +145,11 @@ class People:
             must_link=self._ids(must).reshape(-1, 2),
             cannot_link=self._ids(cannot).reshape(-1, 2),
             left_out=self._ids(left_out),
-            names={bytes(self.rows.ids(np.array([place]))[0]): name for place, name in names.items()},
+            names=dict(zip(self._ids(list(names)).tolist(), names.values(), strict=True)),
         )
 
     def _ids(self, places: Sequence[object]) -> NDArray[np.void]:
         return self.rows.ids(np.array(places, np.int64).reshape(-1))
-
-    def _ref(self, place: int) -> FaceRef:
-        [row] = self.rows.take(np.array([place])).to_pylist()
-        x0, y0, x1, y1 = (round(row[edge], 2) for edge in EDGES)
-        return FaceRef(row["face_id"], row["photo_id"], (x0, y0, x1, y1))
 
     def _came_with(self, places: NDArray[np.int64]) -> list[str | None]:
         """Return the person that the photo of each face came with."""
@@ -226,6 +223,11 @@ def people_of(
 def person_count(catalog: Catalog, generation: Generation) -> int:
     """Return how many people have a face in a generation."""
     return len(PeopleOf(catalog, generation).now().counts)
+
+
+def _ref(row: Mapping[str, Any]) -> FaceRef:
+    x0, y0, x1, y1 = (round(row[edge], 2) for edge in EDGES)
+    return FaceRef(row["face_id"], row["photo_id"], (x0, y0, x1, y1))
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:
