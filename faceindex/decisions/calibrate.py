@@ -73,11 +73,10 @@ def calibrated(catalog: Catalog, draft: Generation, served: Generation | None) -
     templates = Templates.of(gallery, named)
     entries = draft.face_count - int(templates.face_counts.sum()) + len(templates.names)
     sample = Sample.of(gallery, named, catalog.settings.min_quality)
-    document = _document(gallery, named, sample, draft.model, entries)
+    document, rows = _document(gallery, named, sample, draft.model, entries)
     written, members = {}, None
     if document:
         document = {**document, "gallery_size": entries, "note": _note(files, document, served, entries)}
-        rows = sample.distinct(ThresholdGrid.from_json(document["verification"]))
         if len(rows) < FEWEST_MEMBERS:
             document = {**document, "normalised": None}
         text = json.dumps(document).encode()
@@ -95,18 +94,27 @@ def calibrated(catalog: Catalog, draft: Generation, served: Generation | None) -
 
 def _document(
     gallery: Gallery, named: NamedFaces, sample: Sample, model: ModelId, entries: int
-) -> Mapping[str, Any] | None:
+) -> tuple[Mapping[str, Any] | None, NDArray[np.int64]]:
+    """Return the table, None without one, and the rows of the sample that are of different people by it."""
     shipped = document_of(model)
     if np.count_nonzero(named.face_counts) >= FEWEST_PEOPLE:
         try:
-            return _from_labels(gallery, named, sample, model, shipped, entries)
+            document = _from_labels(gallery, named, sample, model, shipped, entries)
+            return document, sample.distinct(ThresholdGrid.from_json(document["verification"]))
         except ConfigError as error:
-            return {**shipped, "reason": str(error)} if shipped else None
-    return fitted_to_archive(shipped, sample, entries) if shipped else None
+            if shipped is None:
+                return None, np.empty(0, np.int64)
+            rows = sample.distinct(ThresholdGrid.from_json(shipped["verification"]))
+            return {**shipped, "reason": str(error)}, rows
+    return fitted_to_archive(shipped, sample, entries) if shipped else (None, np.empty(0, np.int64))
 
 
-def fitted_to_archive(document: Mapping[str, Any], sample: Sample, entries: int) -> dict[str, Any]:
+def fitted_to_archive(
+    document: Mapping[str, Any], sample: Sample, entries: int
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """Return a model's table moved to where the people of an archive are; as it is where that cannot be told.
+
+    And the rows of the sample that are of different people, by the table returned.
 
     Args:
         document: the table.
@@ -117,7 +125,7 @@ def fitted_to_archive(document: Mapping[str, Any], sample: Sample, entries: int)
     pairs = unlabelled_pairs(sample.photo_ids, sample.boxes, sample.vectors, alike_threshold(table))
     fit = fit_local_map(pairs.similarities(sample.vectors), pairs, NonmatedScores.of_grid(table.verification))
     if isinstance(fit, NotUsable):
-        return {**document, "reason": fit.reason}
+        return {**document, "reason": fit.reason}, sample.distinct(table.verification)
     same = None
     if table.same is not None:
         same = _moved(table.same, "similarity", fit, table.verification_threshold(SAME_FMR).value)
@@ -130,21 +138,20 @@ def fitted_to_archive(document: Mapping[str, Any], sample: Sample, entries: int)
         "normalised": None,
         "fit": {"cosines": asdict(fit), "normalised": None},
     }
-    rows = sample.distinct(ThresholdGrid.from_json(found["verification"]))
+    verification = ThresholdGrid.from_json(found["verification"])
+    rows = sample.distinct(verification)
     if table.normalised is None or len(rows) < FEWEST_MEMBERS:
-        return found
-    limit, _ = person_limits(ThresholdGrid.from_json(found["verification"]))
-    cohort = Cohort(sample.vectors[rows], table.normalised.normalisation, limit)
+        return found, rows
+    cohort = Cohort(sample.vectors[rows], table.normalised.normalisation, person_limits(verification)[0])
     members = np.full(len(sample.face_ids), NOBODY)
     members[rows] = np.arange(len(rows))
     grid = table.normalised.identification
     scores = normalised_scores(sample.vectors, pairs, cohort, members)
     of_scores = fit_local_map(scores, pairs, NonmatedScores.of_grid(grid, grid.ceiling))
-    if isinstance(of_scores, NotUsable):
-        return found
-    found["normalised"] = _moved_section(document["normalised"], of_scores, entries)
-    found["fit"]["normalised"] = asdict(of_scores)
-    return found
+    if not isinstance(of_scores, NotUsable):
+        found["normalised"] = _moved_section(document["normalised"], of_scores, entries)
+        found["fit"]["normalised"] = asdict(of_scores)
+    return found, rows
 
 
 def _moved_section(section: Mapping[str, Any], fit: LocalMap, entries: int) -> dict[str, Any]:

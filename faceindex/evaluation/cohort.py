@@ -145,7 +145,8 @@ def one_face_of_each(
     """
     cosines = vectors @ vectors.T
     linked = cosines >= same
-    linked |= (people[:, None] == people[None]) & (people[:, None] != NOBODY)
+    if (people != NOBODY).any():
+        linked |= (people[:, None] == people[None]) & (people[:, None] != NOBODY)
     near = cosines >= alike
     free = np.ones(len(vectors), np.bool_)
     chosen: list[int] = []
