@@ -132,7 +132,7 @@ class Half:
             draws=DRAWS,
         )
         table = ModelTable.from_json(document)
-        made = pool_cohort(Pool.of(self.vectors, self.people), model, table.verification)
+        made = pool_cohort(Pool.of(self.vectors, self.people), table.verification)
         assert made is not None
         return table, made[0]
 
@@ -140,7 +140,7 @@ class Half:
         """Return what the table was read from."""
         pool = Pool.of(self.vectors, self.people)
         if normalised:
-            made = pool_cohort(pool, table.model, table.verification)
+            made = pool_cohort(pool, table.verification)
             assert made is not None
             pool = replace(pool, cohort=made[0], members=made[1])
         return OpenSetRates.of_pool(pool, DRAWS, 0)

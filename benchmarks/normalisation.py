@@ -103,7 +103,9 @@ def main() -> None:
         f"galleries each. Chosen on one half: {'; '.join('{:,}, {}, {}'.format(*pick) for pick in picks)}. What is "
         "shipped is read from the last rows, which are no test."
     )
-    publish("normalisation", "Symmetric top-k mean subtraction", recipe, rows, about)
+    publish(
+        f"normalisation_{labelled.model.partition('@')[0]}", "Symmetric top-k mean subtraction", recipe, rows, about
+    )
 
 
 def row(name: str, rates: NDArray[np.float64], cosine: NDArray[np.float64]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from faceindex.decisions.sample import Sample
 from faceindex.errors import ConfigError
 from faceindex.evaluation.archive import LocalMap, NonmatedScores, NotUsable, alike_threshold, drift, fit_local_map
 from faceindex.evaluation.archive_scores import normalised_scores
-from faceindex.evaluation.cohort import FEWEST_MEMBERS, Cohort, normalisation_of
+from faceindex.evaluation.cohort import FEWEST_MEMBERS, NORMALISATION, Cohort
 from faceindex.evaluation.model_table import local_sizes, make_model_table, nearby_sizes, person_limits
 from faceindex.evaluation.pairing import Pool
 from faceindex.evaluation.thresholds import ModelTable, ThresholdGrid
@@ -126,14 +126,11 @@ def fitted_to_archive(
     fit = fit_local_map(pairs.similarities(sample.vectors), pairs, NonmatedScores.of_grid(table.verification))
     if isinstance(fit, NotUsable):
         return {**document, "reason": fit.reason}, sample.distinct(table.verification)
-    same = None
-    if table.same is not None:
-        same = _moved(table.same, "similarity", fit, table.verification_threshold(SAME_FMR).value)
     found = {
         **document,
         "source": "archive",
         "verification": fit.section(document["verification"]),
-        "same": same,
+        "same": _moved(document["same"], "similarity", fit, table.verification_threshold(SAME_FMR).value),
         "cosines": _moved_section(document["cosines"], fit, entries),
         "normalised": None,
         "fit": {"cosines": asdict(fit), "normalised": None},
@@ -168,11 +165,13 @@ def _moved_section(section: Mapping[str, Any], fit: LocalMap, entries: int) -> d
     }
 
 
-def _moved(logistic: Mapping[str, float], score: str, fit: LocalMap, at: float) -> dict[str, float]:
-    """Return a logistic fit of the archive's scores with the probabilities of the table's.
+def _moved(logistic: Mapping[str, float] | None, score: str, fit: LocalMap, at: float) -> dict[str, float] | None:
+    """Return a logistic fit of the archive's scores with the probabilities of the table's, if it has any.
 
     The map is not linear, so it is taken by its tangent at the table's score `at`, where decisions are made.
     """
+    if logistic is None:
+        return None
     local, step = fit.threshold(at, 0.0), 1e-4
     slope = (fit.table_score(local + step) - fit.table_score(local - step)) / (2 * step)
     moved = {**logistic, score: logistic[score] * slope}
@@ -243,14 +242,14 @@ def _from_labels(
     chosen = _Labelled.of(named)
     subjects = named.people[chosen.rows]
 
-    def cohort(_: Pool, __: ModelId, verification: ThresholdGrid) -> tuple[Cohort, NDArray[np.int64]] | None:
-        normalisation, rows = normalisation_of(model), sample.distinct(verification)
-        if normalisation is None or len(rows) < FEWEST_MEMBERS:
+    def cohort(_: Pool, verification: ThresholdGrid) -> tuple[Cohort, NDArray[np.int64]] | None:
+        rows = sample.distinct(verification)
+        if len(rows) < FEWEST_MEMBERS:
             return None
         place = {name: index for index, name in enumerate(sample.people[rows].tolist()) if name}
         names = (named.names[person] for person in np.unique(subjects).tolist())
         members = np.array([place.get(name, NOBODY) for name in names], np.int64)
-        return Cohort(sample.vectors[rows], normalisation, person_limits(verification)[0]), members
+        return Cohort(sample.vectors[rows], NORMALISATION, person_limits(verification)[0]), members
 
     return make_model_table(
         l2_normalize(gallery.vectors_of(named.face_ids[chosen.rows])),

@@ -200,7 +200,7 @@ def _identification(open_set: OpenSet, size: int) -> Identification:
 def _pool(vectors: NDArray[np.float32], subjects: NDArray[np.int64], table: ModelTable | None) -> Pool:
     """Return the people, with a cohort of their own where searches with this table normalise scores."""
     pool = Pool.of(vectors, subjects)
-    made = pool_cohort(pool, table.model, table.verification) if table and table.normalised else None
+    made = pool_cohort(pool, table.verification) if table and table.normalised else None
     return replace(pool, cohort=made[0], members=made[1]) if made else pool
 
 

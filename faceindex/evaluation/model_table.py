@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex import __version__
-from faceindex.evaluation.cohort import FEWEST_MEMBERS, NOBODY, Cohort, normalisation_of, one_face_of_each
+from faceindex.evaluation.cohort import FEWEST_MEMBERS, NOBODY, NORMALISATION, Cohort, one_face_of_each
 from faceindex.evaluation.open_set import MEASURED_PAIRS, OpenSetRates, OperatingPoint, tail_exponent
 from faceindex.evaluation.pairing import Pool
 from faceindex.evaluation.probabilities import fit_identified, fit_same, simulate_searches
@@ -77,8 +77,8 @@ def make_model_table(
         search_sizes: galleries whose searches are simulated for probabilities; larger ones than there are people for
             count as the largest there can be.
         cohort: gives the cohort that scores are normalised by, once the verification thresholds are known, and the
-            member that is each person in order of subject number, NOBODY where none is; by default the model's
-            constants and people of the pool.
+            member that is each person in order of subject number, NOBODY where none is; by default people of
+            the pool.
         probabilities: table that they are taken from when fewer than FEWEST_MATED people have two faces.
         draws: choices of one face a person that are averaged.
         seed: of the choices.
@@ -113,7 +113,7 @@ def make_model_table(
         },
         "normalised": None,
     }
-    made = (cohort or pool_cohort)(plain, model, ThresholdGrid.from_json(verification))
+    made = (cohort or pool_cohort)(plain, ThresholdGrid.from_json(verification))
     if made:
         pool = replace(plain, cohort=made[0], members=made[1])
         normalisation = made[0].normalisation
@@ -127,20 +127,19 @@ def make_model_table(
     return table
 
 
-CohortMaker = Callable[[Pool, ModelId, ThresholdGrid], tuple[Cohort, NDArray[np.int64]] | None]
+CohortMaker = Callable[[Pool, ThresholdGrid], tuple[Cohort, NDArray[np.int64]] | None]
 
 
-def pool_cohort(pool: Pool, model: ModelId, verification: ThresholdGrid) -> tuple[Cohort, NDArray[np.int64]] | None:
+def pool_cohort(pool: Pool, verification: ThresholdGrid) -> tuple[Cohort, NDArray[np.int64]] | None:
     """Return a cohort of people of the pool, and which member is each person; None where they are too few."""
-    normalisation = normalisation_of(model)
     order = np.random.default_rng(0).permutation(len(pool.people))[:SAMPLE]
     same, alike = person_limits(verification)
     chosen = order[one_face_of_each(pool.vectors[order], pool.people[order], same=same, alike=alike)]
-    if normalisation is None or len(chosen) < FEWEST_MEMBERS:
+    if len(chosen) < FEWEST_MEMBERS:
         return None
     members = np.full(pool.size, NOBODY)
     members[pool.people[chosen]] = np.arange(len(chosen))
-    return Cohort(pool.vectors[chosen], normalisation, same), members
+    return Cohort(pool.vectors[chosen], NORMALISATION, same), members
 
 
 def person_limits(verification: ThresholdGrid) -> tuple[float, float]:

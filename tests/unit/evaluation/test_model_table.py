@@ -78,10 +78,10 @@ def test_three_people_give_no_table():
         make_model_table(*synthetic_people([2] * 3, seed=1), MODEL, data="three people")
 
 
-def test_a_model_with_constants_gets_normalised_scores_too():
+def test_normalised_scores_have_a_section_of_their_own():
     people = synthetic_people([1, 2] * 200, seed=22)
 
-    document = make_model_table(*people, ModelId("dlib-resnet29@0123456789ab"), data="synthetic people", draws=1)
+    document = make_model_table(*people, MODEL, data="synthetic people", draws=1)
 
     section = document["normalised"]
     assert (section["k"], section["weight"]) == (10, 0.75)
