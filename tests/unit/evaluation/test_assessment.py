@@ -61,10 +61,17 @@ def test_the_same_seed_gives_the_same_figures(found: Assessment) -> None:
     table = make_model_table(*synthetic_people(PEOPLE, seed=2, within=0.5), MODEL, data="others", draws=1)
     again = assess(*synthetic_people(PEOPLE, seed=1, within=0.5), ModelTable.from_json(table)).to_json()
 
-    for part in ("verification", "identification", "blufr_style"):
+    for part in ("verification", "identification", "blufr_style", "probability"):
         assert again[part] == found.to_json()[part]
-    assert again["probability"] is None
-    assert again["notes"] == ["no probabilities: no threshold table for this model"]
+
+
+def test_without_a_table_searches_are_by_cosines_and_tell_no_probability(found: Assessment) -> None:
+    plain = assess(*synthetic_people(PEOPLE, seed=1, within=0.5), None).to_json()
+
+    assert plain["verification"] == found.to_json()["verification"]
+    assert (plain["identification"]["score"], found.to_json()["identification"]["score"]) == ("cosine", "normalised")
+    assert plain["probability"] is None
+    assert plain["notes"] == ["no probabilities: no threshold table for this model"]
 
 
 def test_few_people_still_get_one_to_one_rates_and_are_told_what_is_missing() -> None:
