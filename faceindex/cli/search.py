@@ -207,6 +207,8 @@ def _show_face(out: "Console", face: "FaceAnswer") -> None:
     else:
         kind = "extrapolated" if face.extrapolated else "measured"
         rule = f"threshold {face.threshold:.3f} for fpir {face.fpir:g}, {kind} ({face.threshold_source})"
+    if face.margin is not None:
+        rule += f"; {face.margin:.3f} above the next person"
     out.print(f"\n{_seen(face)}: {mark}; {rule}")
     for one in face.people if any(known.faces > 1 for known in face.people) else ():
         of = f"{one.similarity:.4f} to {counted(one.faces, 'face')}, {percent(one.probability)}"

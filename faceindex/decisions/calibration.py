@@ -18,7 +18,7 @@ from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.parquet import open_arrow
 from faceindex.decisions.people import Templates
-from faceindex.errors import ConfigError
+from faceindex.errors import ConfigError, DamagedError
 from faceindex.evaluation.cohort import Cohort
 from faceindex.evaluation.model_table import person_limits
 from faceindex.evaluation.thresholds import ModelTable, Threshold, load_document
@@ -58,7 +58,7 @@ class Calibration:
         """Read what `calibrated` wrote; generations made before it existed have the table of the model.
 
         Raises:
-            DamagedError: a file is missing or differs from what the generation recorded.
+            DamagedError: a file is missing or differs from what the generation recorded, or is another model's.
         """
         found = generation.calibration
         document = (
@@ -67,6 +67,11 @@ class Calibration:
             else document_of(generation.model)
         )
         table = ModelTable.from_json(document) if document else None
+        if table and table.model != generation.model:
+            raise DamagedError(
+                f"{files.root}: thresholds of {generation.model} wanted, got those of {table.model}; run "
+                "`faceindex calibrate`"
+            )
         templates = (
             Templates.from_table(open_arrow(files, found[PEOPLE]))
             if PEOPLE in found

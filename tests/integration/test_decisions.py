@@ -1,6 +1,7 @@
 """What searches conclude, and what they learn from: catalogs of imported people, held against slow sums."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 import faceindex
+from faceindex.catalog.checksums import write_entry
 from faceindex.cli.main import cli
+from faceindex.decisions.calibration import Calibration
+from faceindex.errors import DamagedError
 from faceindex.query import OpenCatalog
 from faceindex.vector_files import VectorFile
 from tests.support.archives import ROOT
@@ -232,6 +236,25 @@ def test_an_empty_catalog_cannot_be_calibrated(tmp_path: Path) -> None:
     done = run("calibrate", "-c", tmp_path / "catalog")
     assert done.exit_code != 0
     assert "faceindex index" in done.stderr
+
+
+def test_thresholds_of_another_model_are_never_used(tmp_path: Path) -> None:
+    catalog = faceindex.open(imported(tmp_path, shipped_like([1] * 300)[0], None))
+    files, generation = catalog.catalog.files, catalog.generation
+    document = json.loads(files.read(generation.calibration["thresholds"].path))
+    entry = write_entry(
+        files, "generations/000009.thresholds.json", json.dumps(document | {"model": "other@0"}).encode()
+    )
+
+    with pytest.raises(DamagedError, match="wanted, got those of other@0"):
+        Calibration.read(files, replace(generation, calibration={"thresholds": entry}))
+
+
+def test_a_catalog_published_before_there_were_calibrations_decides_by_the_table_of_the_model(tmp_path: Path) -> None:
+    catalog = faceindex.open(imported(tmp_path, shipped_like([1] * 300)[0], None))
+    found = Calibration.read(catalog.catalog.files, replace(catalog.generation, calibration={}, threshold=None))
+    assert found.table is not None
+    assert (found.table.source, found.members, found.entries) == ("model", None, 300)
 
 
 def test_decisions_are_part_of_what_check_verifies(tmp_path: Path) -> None:
