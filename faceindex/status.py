@@ -34,6 +34,7 @@ def status(catalog: Catalog) -> dict[str, Any]:
             "photos": dict(served.photo_counts),
             "faces": served.face_count,
             "people": person_count(catalog, served),
+            "clusters": served.cluster_count,
             "index": _index(served),
             "threshold": served.threshold or summary(Calibration.read(files, served)),
         }

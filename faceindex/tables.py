@@ -87,6 +87,12 @@ FACE_FIELDS = [
 FACE_ROWS = pa.schema(FACE_FIELDS, metadata={"faceindex.table": "face_rows.v1"})
 """What a shard keeps of each of its faces, in the order of its vectors (faces.arrow)."""
 
+CLUSTERS = pa.schema(
+    [pa.field("face_id", ID, nullable=False), pa.field("cluster", pa.int64(), nullable=False)],
+    metadata={"faceindex.table": "clusters.v1"},
+)
+"""The faces that are in clusters, by face id; a face by itself is in none."""
+
 CROPS = pa.schema(
     [pa.field("face_id", ID, nullable=False), pa.field("jpeg", pa.binary(), nullable=False)],
     metadata={"faceindex.table": "crops.v1"},

@@ -68,6 +68,9 @@ class Generation:
     previous: int | None = None
     quality: IndexQuality | None = None
     """Measured before publishing; None for an exact index."""
+    clusters: FileEntry | None = None
+    """The faces that are in clusters, `tables.CLUSTERS`; None before the first `faceindex cluster`."""
+    cluster_count: int = 0
     calibration: Mapping[str, FileEntry] = field(default_factory=dict)
     """Files that decisions rest on, by what they hold."""
     threshold: Mapping[str, Any] | None = None
@@ -87,6 +90,8 @@ class Generation:
             yield self.tombstones
         for run in self.runs.values():
             yield from run
+        if self.clusters:
+            yield self.clusters
         yield from self.calibration.values()
 
     def to_bytes(self) -> bytes:
@@ -124,6 +129,8 @@ class Generation:
                 for batch_id, batch in self.batches.items()
             },
             "runs": {run: [entry.to_json() for entry in entries] for run, entries in self.runs.items()},
+            "clusters": _optional_json(self.clusters),
+            "cluster_count": self.cluster_count,
             "calibration": {name: entry.to_json() for name, entry in self.calibration.items()},
             "threshold": self.threshold,
         }
@@ -174,7 +181,9 @@ class Generation:
             runs={
                 run: tuple(FileEntry.from_json(entry) for entry in entries) for run, entries in document["runs"].items()
             },
-            # Manifests made before there was a calibration have none.
+            # Manifests made before there were clusters and calibrations have none.
+            clusters=_optional_entry(document.get("clusters")),
+            cluster_count=document.get("cluster_count", 0),
             calibration={name: FileEntry.from_json(entry) for name, entry in document.get("calibration", {}).items()},
             threshold=document.get("threshold"),
         )

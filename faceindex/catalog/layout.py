@@ -67,6 +67,11 @@ def tombstones_path(number: int) -> str:
     return f"{GENERATIONS}/{number:06d}.tombstones.npy"
 
 
+def clusters_path(number: int) -> str:
+    """Return the path of the faces of a generation that are in clusters."""
+    return f"{GENERATIONS}/{number:06d}.clusters.arrow"
+
+
 def calibration_path(number: int, name: str) -> str:
     """Return the path of a part of a generation's calibration: thresholds.json, cohort.arrow or people.arrow."""
     return f"{GENERATIONS}/{number:06d}.{name}"

@@ -17,6 +17,7 @@ COMMANDS = (
     "index",
     "search",
     "verify",
+    "cluster",
     "people",
     "status",
     "check",

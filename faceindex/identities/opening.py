@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
-from faceindex.catalog.parquet import read_table
+from faceindex.catalog.parquet import open_arrow, read_table
 from faceindex.errors import CatalogError
 from faceindex.identities.people import People, PeopleOf
 from faceindex.identities.selection import Clusters
-from faceindex.tables import ID
+from faceindex.tables import CLUSTERS, ID, from_id_column
 
 
 def open_people(root: str) -> tuple[Catalog, Generation, PeopleOf]:
@@ -27,9 +27,29 @@ def open_people(root: str) -> tuple[Catalog, Generation, PeopleOf]:
     return catalog, served, PeopleOf(catalog, served)
 
 
-def clusters_of(catalog: Catalog, generation: Generation, people: People) -> Clusters:  # noqa: ARG001 - no generation has any yet
-    """Return the computed clusters of a generation, without the faces that are left out."""
-    return {}
+def read_clusters(catalog: Catalog, generation: Generation) -> tuple[pa.Table, int]:
+    """Return the faces that are in clusters, `tables.CLUSTERS`, and the next number for a cluster.
+
+    Raises:
+        DamagedError: the file is missing or differs from what the generation recorded.
+    """
+    if generation.clusters is None:
+        return CLUSTERS.empty_table(), 1
+    table = open_arrow(catalog.files, generation.clusters)
+    first_free = int((table.schema.metadata or {}).get(b"faceindex.first_free", b"1"))
+    return table.replace_schema_metadata(CLUSTERS.metadata), first_free
+
+
+def clusters_of(catalog: Catalog, generation: Generation, people: People) -> Clusters:
+    """Return the computed clusters of a generation, without the faces that are left out or live no more."""
+    table, _ = read_clusters(catalog, generation)
+    places = people.rows.find(from_id_column(table["face_id"]))
+    left_out = [people.places[face] for face in people.state.left_out if face in people.places]
+    kept = (places >= 0) & ~np.isin(places, left_out)
+    clusters: dict[int, list[int]] = {}
+    for number, place in zip(table["cluster"].to_numpy()[kept].tolist(), places[kept].tolist(), strict=True):
+        clusters.setdefault(number, []).append(place)
+    return clusters
 
 
 def crops_of(catalog: Catalog, generation: Generation, people: People, places: NDArray[np.int64]) -> dict[int, bytes]:

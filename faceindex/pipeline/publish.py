@@ -80,6 +80,8 @@ def publish_plan(
         quality=served.quality if served else None,
         shards=served.shards if served else (),
         runs=served.runs if served else {},
+        clusters=served.clusters if served else None,
+        cluster_count=served.cluster_count if served else 0,
         previous=served.number if served else None,
     )
     renewed = with_gallery(catalog.files, draft, catalog.settings.index, build_bytes=build_bytes, device=device)

@@ -20,6 +20,7 @@ MODEL = ModelId("demo@0123456789ab")
 TABLES = {
     "photos": tables.PHOTOS,
     "faces": tables.faces_schema(DIMENSION, MODEL),
+    "clusters": tables.CLUSTERS,
     "crops": tables.CROPS,
     "face_rows": tables.FACE_ROWS,
     "plan": tables.PLAN,
@@ -212,6 +213,17 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
                     "interval": [0.0008, 0.0013],
                 }
             ],
+        }
+    ],
+    "cluster": [
+        {
+            "schema": "faceindex.cluster/1",
+            "catalog": "/catalog",
+            "generation": 8,
+            "clusters": 902,
+            "faces": 5120,
+            "unclustered": 3566,
+            "seconds": 2.413,
         }
     ],
     "compact": [

@@ -1,0 +1,111 @@
+"""From neighbours to clusters: who the unknown faces of an archive are likely to be, as groups to be named."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceindex.errors import ConfigError
+from faceindex.identities.graph import Limits, Neighbours, linked_edges, sure_edges
+from faceindex.identities.whispers import FREE, whispers
+
+LIMITS = {"dlib-resnet29": Limits(sure=0.955, alpha=0.6, linked=0.396, floor=0.915)}
+"""By name of the model; chosen by `benchmarks/clustering.py`, erring to precision: a wrong face in a cluster costs a
+person more than a cluster in two parts."""
+
+ROUNDS = 2
+"""Clusters tell how crowded surroundings are, which tells the clusters; a third round changes nothing."""
+
+UNCLUSTERED = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wishes:
+    """What is known of the faces, by their places."""
+
+    fixed: NDArray[np.int64]
+    """Person of each named face, counted from 0, FREE for the others, int64 (n,)."""
+    together: NDArray[np.int64]
+    """Pairs of unnamed faces that are one person, int64 (p, 2)."""
+    apart: NDArray[np.int64]
+    """Pairs that are two people, int64 (p, 2)."""
+    weak: NDArray[np.bool_]
+    """Faces of low quality, bool (n,): they join clusters and found none."""
+
+
+def limits_of(model: str) -> Limits:
+    """Return the constants of a model, `name@digest` or a name.
+
+    Raises:
+        ConfigError: none were chosen for it.
+    """
+    name = model.partition("@")[0]
+    if name not in LIMITS:
+        raise ConfigError(
+            f"no constants for clustering faces of {name}, only of {', '.join(sorted(LIMITS))}; choose them with "
+            "benchmarks/clustering.py"
+        )
+    return LIMITS[name]
+
+
+def cluster(neighbours: Neighbours, wishes: Wishes, limits: Limits, seed: int = 0) -> NDArray[np.int64]:
+    """Return the label of each face, int64 (n,), equal for faces of one cluster; its numbers mean nothing."""
+    fixed, apart = wishes.fixed, wishes.apart
+    if len(wishes.together):
+        fixed, apart = _joined(wishes)
+    labels = whispers(sure_edges(neighbours, limits, wishes.weak), fixed, apart, seed)
+    for _ in range(ROUNDS):
+        labels = whispers(linked_edges(neighbours, labels, limits, wishes.weak), fixed, apart, seed)
+    return labels
+
+
+def _joined(wishes: Wishes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give unnamed faces that are said to be the same a person of their own, unless they are also said not to be."""
+    parent = np.arange(len(wishes.fixed))
+
+    def root(face: int) -> int:
+        while parent[face] != face:
+            parent[face] = parent[parent[face]]
+            face = int(parent[face])
+        return face
+
+    forbidden = {tuple(sorted(pair)) for pair in wishes.apart.tolist()}
+    for one, other in wishes.together.tolist():
+        if tuple(sorted((one, other))) not in forbidden:
+            parent[root(max(one, other))] = root(min(one, other))
+    fixed = wishes.fixed.copy()
+    following = int(fixed.max(initial=FREE)) + 1
+    groups: dict[int, list[int]] = {}
+    for face in np.unique(wishes.together).tolist():
+        groups.setdefault(root(face), []).append(face)
+    for faces in groups.values():
+        known = fixed[faces][fixed[faces] != FREE]
+        fixed[[face for face in faces if fixed[face] == FREE]] = known[0] if len(known) else following
+        following += not len(known)
+    return fixed, wishes.apart
+
+
+def numbered(labels: NDArray[np.int64], before: NDArray[np.int64], first_free: int) -> tuple[NDArray[np.int64], int]:
+    """Return the cluster of each face, int64 (n,), UNCLUSTERED for a face by itself, and the next free number.
+
+    A cluster keeps the number that most of its faces had, the larger cluster first; others get new ones.
+
+    Args:
+        labels: from `cluster`.
+        before: cluster of each face so far, UNCLUSTERED for faces without, int64 (n,).
+        first_free: number that was never used.
+    """
+    groups, place, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    clusters = np.zeros(len(groups), np.int64)
+    kept = before != UNCLUSTERED
+    pairs, shared = np.unique(np.column_stack([place[kept], before[kept]]), axis=0, return_counts=True)
+    taken: set[int] = set()
+    for index in np.lexsort((pairs[:, 1], -shared)).tolist():
+        group, number = pairs[index].tolist()
+        if sizes[group] > 1 and clusters[group] == UNCLUSTERED and number not in taken:
+            clusters[group] = number
+            taken.add(number)
+    new = np.flatnonzero((sizes > 1) & (clusters == UNCLUSTERED))
+    order = new[np.argsort(-sizes[new], kind="stable")]
+    clusters[order] = first_free + np.arange(len(order))
+    return clusters[place], first_free + len(order)
