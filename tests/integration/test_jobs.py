@@ -35,3 +35,14 @@ def test_index_photos_does_what_the_command_does(tmp_path: Path) -> None:
     assert "5 photos embedded, 4 faces, generation 1" in job.stdout
     assert "truncated" in job.stderr
     assert data_files(tmp_path / "job") == data_files(tmp_path / "command")
+
+
+def test_cluster_faces_does_what_the_command_does(tmp_path: Path) -> None:
+    faceindex("index", make_archive(tmp_path / "photos", 4), "-c", tmp_path / "catalog", "--workers", 0)
+    command = [sys.executable, ROOT / "jobs" / "cluster_faces.py", "--catalog", tmp_path / "catalog"]
+
+    job = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+    assert job.returncode == 0, job.stderr
+    done = faceindex("cluster", "-c", tmp_path / "catalog")
+    assert done.stdout.startswith(job.stdout.strip())
