@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from faceindex.cli.options import catalog_option, console, counted, json_option, print_json
+from faceindex.cli.options import catalog_option, console, counted, json_option, print_json, printable
 
 if TYPE_CHECKING:
     from faceindex.catalog.catalog import Catalog
@@ -79,5 +79,6 @@ def _show_unknown(catalog: "Catalog", generation: "Generation") -> None:
     out.print(f"\n{counted(len(unknown), 'cluster')} without a name, the largest:")
     out.print(table)
     first = largest[0]
-    out.print(f"\nlook at one: faceindex people show {first} --sheet {first}.png")
-    out.print(f"name it: faceindex people name {first} 'Anna Smith'")
+    where = printable(catalog.root)
+    out.print(f"\nlook at one: faceindex people show {first} --sheet {first}.png -c {where}")
+    out.print(f"name it: faceindex people name {first} 'Anna Smith' -c {where}")

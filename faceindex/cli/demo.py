@@ -14,7 +14,7 @@ MADE_BY_DEMO = ("catalog", "photos", "queries", "who.html")
 @click.argument("folder", default="faceindex-demo", type=click.Path(path_type=Path, file_okay=False))
 @click.pass_context
 def demo(ctx: click.Context, folder: Path) -> None:
-    """Build a small archive of real photographs, index it, and search it; takes half a minute.
+    """Build a small archive of real photographs, index it, search it and cluster it; takes half a minute.
 
     The photographs come with the packages (public domain and CC0): two people, scenes without anybody, and
     a broken file. Each command is printed before it runs, so that you can go on from there.
@@ -34,6 +34,8 @@ def demo(ctx: click.Context, folder: Path) -> None:
     queries = [str(picture) for picture in archive.queries.values()]
     _run(ctx, "search", *queries, "-c", catalog, "--sheet", str(folder / "who.html"), quiet=True)
     _run(ctx, "verify", queries[0], queries[1])
+    click.echo("\nThe faces of the archive in groups, one for each person:")
+    _run(ctx, "cluster", "-c", catalog)
     _run(ctx, "status", "-c", catalog)
     click.echo("\nNow your own: faceindex index ~/Photos, then faceindex search face.jpg")
 

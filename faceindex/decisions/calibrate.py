@@ -184,7 +184,7 @@ def _moved(logistic: Mapping[str, float] | None, score: str, fit: LocalMap, at: 
 def _note(files: Files, document: Mapping[str, Any], served: Generation | None, entries: int) -> str | None:
     """Return in words why the archive's own faces were not used, or that its people have changed."""
     if "reason" in document:
-        return str(document["reason"])
+        return f"thresholds are the model's, not fitted to this archive: {document['reason']}"
     if served is None or THRESHOLDS not in served.calibration or "fit" not in document:
         return None
     before = json.loads(read_verified(files, served.calibration[THRESHOLDS]))

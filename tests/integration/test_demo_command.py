@@ -11,7 +11,7 @@ def test_the_demo_shows_each_command_and_finds_the_two_people_and_not_the_strang
 
     assert first.returncode == again.returncode == 0, first.stderr
     commands = [line.split()[2] for line in first.stdout.splitlines() if line.startswith("$ faceindex ")]
-    assert commands == ["index", "search", "search", "search", "search", "verify", "status"]
+    assert commands == ["index", "search", "search", "search", "search", "verify", "cluster", "status"]
     decisions = [
         line.split(": ")[1].split(";")[0] for line in first.stdout.splitlines() if line.startswith("face 0 at")
     ]
