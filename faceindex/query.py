@@ -261,7 +261,10 @@ class OpenCatalog:
             raise ConfigError(f"k must be at least 1, got {k}")
         faces, people = self._found_faces(found)
         decided = decide(self.calibration, self.gallery, probes, found, people, limit, scope.entries)
-        return [self._answer(index, found, faces, people, decided, k, limit) for index in range(len(probes))]
+        return [
+            self._answer(index, count, found, faces, people, decided, k, limit)
+            for index, count in enumerate(found.counts.tolist())
+        ]
 
     def _found_faces(self, found: CandidateLists) -> tuple[dict[bytes, dict[str, Any]], NDArray[np.object_]]:
         """Return what is known of each candidate's face, by id, and the names of their people, object (q, c)."""
@@ -280,6 +283,7 @@ class OpenCatalog:
     def _answer(
         self,
         index: int,
+        count: int,
         found: CandidateLists,
         faces: dict[bytes, dict[str, Any]],
         people: NDArray[np.object_],
@@ -287,12 +291,17 @@ class OpenCatalog:
         k: int,
         limit: Threshold,
     ) -> FaceAnswer:
-        count = int(found.counts[index])
         probabilities = [None if np.isnan(p) else round(p, 4) for p in decided.probabilities[index].tolist()]
         candidates = [
             candidate(rank, faces[face_id.tobytes()], similarity, probability)
             for rank, (face_id, similarity, probability) in enumerate(
-                zip(found.face_ids[index, :count], found.similarities[index].tolist(), probabilities, strict=False), 1
+                zip(
+                    found.face_ids[index, : min(count, k)],
+                    found.similarities[index].tolist(),
+                    probabilities,
+                    strict=False,
+                ),
+                start=1,
             )
         ]
         identified = bool(decided.identified[index])
@@ -306,7 +315,7 @@ class OpenCatalog:
             decision="identified" if identified else "not_recognised",
             threshold=round(float(decided.thresholds[index]), 6),
             fpir=limit.fpir,
-            candidates=candidates[:k],
+            candidates=candidates,
             person=people[index, decided.best[index]] if identified else None,
             people=named[:k],
             margin=None if np.isnan(margin) else round(margin, 6),
