@@ -1,0 +1,1 @@
+"""The labelling pages and the HTTP API."""
