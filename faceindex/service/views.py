@@ -291,6 +291,26 @@ def face_views(snapshot: Snapshot, places: Sequence[int]) -> list[FaceView]:
     ]
 
 
+def places_of(people: People, face_ids: Sequence[str]) -> tuple[int, ...]:
+    """Return the places of some faces.
+
+    Raises:
+        NothingFoundError: one is not in the catalog any more.
+    """
+    places = tuple(dict.fromkeys(_place(people, one) for one in face_ids))
+    if -1 in places:
+        raise NothingFoundError("a face that was meant is not in the catalog any more; look at the page again")
+    return places
+
+
+def photos_of(snapshot: Snapshot, face_ids: Sequence[str]) -> dict[str, str]:
+    """Return the id of the photo of each face, by face id; faces that live no more are missing."""
+    places = snapshot.people.rows.find(ids_array([bytes.fromhex(one) for one in face_ids]))
+    there = [face for face, place in zip(face_ids, places.tolist(), strict=True) if place >= 0]
+    rows = snapshot.people.rows.take(places[places >= 0])
+    return {face: photo.hex() for face, photo in zip(there, rows["photo_id"].to_pylist(), strict=True)}
+
+
 def digest_of(snapshot: Snapshot, places: Sequence[int]) -> str:
     """Return a short digest of a set of faces."""
     return blake3(np.sort(snapshot.people.rows.ids(np.array(places, np.int64)).view("S16")).tobytes()).hexdigest(8)
@@ -312,7 +332,7 @@ def _covers(snapshot: Snapshot, groups: Sequence[Sequence[int]]) -> list[list[Fa
     return [[next(views) for _ in places] for places in chosen]
 
 
-def _place(people: People, face_id: str) -> int | None:
+def _place(people: People, face_id: str) -> int:
     try:
         [place] = people.rows.find(ids_array([bytes.fromhex(face_id)])).tolist()
     except (ValueError, TypeError):

@@ -1,0 +1,50 @@
+"""Mistakes as pages: what was wanted, what came, what to do next."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from faceindex.errors import CatalogError, FaceIndexError, NothingFoundError
+from faceindex.service.shown import local, render
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError:
+                return await _problem(request, 422, "this address or form is not one of ours")
+            except FaceIndexError as error:
+                status = (
+                    404 if isinstance(error, NothingFoundError) else 503 if isinstance(error, CatalogError) else 422
+                )
+                return await _problem(request, status, str(error))
+
+        return handled
+
+
+async def _problem(request: Request, status: int, text: str) -> Response:
+    snapshot = request.app.state.archive.snapshot()
+    if request.method == "GET":
+        heading = "Not found" if status == 404 else "That did not work"
+        return render(request, snapshot, "error.html", status, heading=heading, problem=text, at="/")
+    form = await request.form()
+    at = form.get("at", "/")
+    back = local(at if isinstance(at, str) else "/")
+    page = render(request, snapshot, "error.html", status, heading="That did not work", problem=text, at=back)
+    if request.headers.get("HX-Request") == "true":
+        # The page stays as it is, with what was selected and typed; only the message changes.
+        page = render(
+            request, snapshot, "error.html", status, heading="That did not work", problem=text, at=back, mistake=text
+        )
+        page.headers["HX-Reswap"] = "none"
+        page.headers["HX-Push-Url"] = "false"
+    return page
