@@ -169,6 +169,6 @@ def _chips(answer: SearchAnswer, image: Image) -> list[str]:
         middle = ((x0 + x1) / 2, (y0 + y1) / 2)
         edges = (middle[0] - reach, middle[1] - reach, middle[0] + reach, middle[1] + reach)
         file = io.BytesIO()
-        picture.crop(tuple(map(round, edges))).resize((224, 224)).save(file, "JPEG", quality=85)
+        picture.crop(edges).resize((224, 224)).save(file, "JPEG", quality=85)
         chips.append("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii"))
     return chips

@@ -23,12 +23,15 @@ class PageRoute(APIRoute):
             except RequestValidationError:
                 return await _problem(request, 422, "this address or form is not one of ours")
             except FaceIndexError as error:
-                status = (
-                    404 if isinstance(error, NothingFoundError) else 503 if isinstance(error, CatalogError) else 422
-                )
-                return await _problem(request, status, str(error))
+                return await _problem(request, _status(error), str(error))
 
         return handled
+
+
+def _status(error: FaceIndexError) -> int:
+    if isinstance(error, NothingFoundError):
+        return 404
+    return 503 if isinstance(error, CatalogError) else 422
 
 
 async def _problem(request: Request, status: int, text: str) -> Response:
