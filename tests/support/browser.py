@@ -56,4 +56,5 @@ def shoot(page: Page, name: str) -> None:
     """Keep a picture of a page in the folder FACEINDEX_SCREENSHOTS, if that is set."""
     if folder := os.environ.get("FACEINDEX_SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
+        page.wait_for_load_state("networkidle")
         page.screenshot(path=Path(folder) / f"{name}.png")

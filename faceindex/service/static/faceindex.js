@@ -69,10 +69,31 @@ function ready() {
 }
 
 document.addEventListener("DOMContentLoaded", ready);
-document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.target.id !== "main") return;
+
+// Who types a name before the next page has come means that page: letters must not fall among the keys.
+let typed = null;
+document.addEventListener("htmx:beforeSwap", () => {
+  const field = document.activeElement;
+  typed = field?.matches("[data-name]") && !sent.has(field.form) ? field.value : null;
+});
+const sent = new WeakSet();
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target.matches("[data-faces]")) sent.add(event.target);
+});
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.detail.successful) sent.delete(event.target);
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target?.id !== "main") return;
   ready();
-  (boxes()[0] ?? one("#main")).focus({ preventScroll: true });
+  const field = one("[data-name]");
+  if (field && typed !== null) {
+    field.value = typed;
+    field.focus();
+  } else {
+    (boxes()[0] ?? one("#main")).focus({ preventScroll: true });
+  }
+  typed = null;
 });
 
 document.addEventListener("click", (event) => {
