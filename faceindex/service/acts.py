@@ -135,10 +135,9 @@ def _of_group(
     after = groups_of(request.app.state.archive.snapshot())
     rest = set(group.places) - (set() if act == "not" else set(meant))
     # What is left of the group is shown again; else the one that has moved up to its place in the list.
-    following = next(
-        (one for one in after if rest & set(one.places)), after[position] if position < len(after) else None
-    )
-    to = group_url(group_views(snapshot, [following])[0]) if following else "/unknown"
+    left = [one for one in after if rest & set(one.places)]
+    following = [*left, *after[position:], *after][:1]
+    to = group_url(group_views(snapshot, following)[0]) if following else "/unknown"
     return _go(to, event, at)
 
 
