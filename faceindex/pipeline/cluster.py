@@ -14,6 +14,7 @@ from typing import Any
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
 from faceindex.errors import FaceIndexError, ItemError
@@ -26,6 +27,9 @@ ATTEMPTS = 2
 
 WINDOW_PER_WORKER = 3
 """Batches in flight for each worker: one running, the next waiting, one being handed over."""
+
+EQUIP_ATTEMPTS = 5
+"""Times a worker may die while the networks are loaded."""
 
 KEEPER_PERIOD_S = 5
 """How often the number of workers is looked after."""
@@ -93,7 +97,7 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
     with dask.config.set(CONFIG):
         if scheduler:
             with Client(scheduler, timeout="30s") as client:
-                client.register_plugin(JobPlugin(job))
+                _equip(client, job)
                 yield client, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             return
         cluster = LocalCluster(
@@ -105,8 +109,22 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
             silence_logs="CRITICAL",
         )
         with cluster, Client(cluster) as client, _kept_at_strength(cluster, workers):
-            client.register_plugin(JobPlugin(job))
+            _equip(client, job)
             yield client, workers
+
+
+def _equip(client: Client, job: Job) -> None:
+    """Have every worker load the networks. Dask tells those that start later, but gives up when one dies meanwhile."""
+    for _ in range(EQUIP_ATTEMPTS):
+        try:
+            client.register_plugin(JobPlugin(job))
+        except CommClosedError:
+            continue
+        return
+    raise FaceIndexError(
+        f"workers ended {EQUIP_ATTEMPTS} times while they loaded the networks; the machine may be short of memory: "
+        f"try fewer --workers"
+    )
 
 
 @contextmanager
