@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import faceindex
 from faceindex.catalog import layout
@@ -44,12 +43,12 @@ class Damages:
     """Damages for which `check` does not say what to do."""
 
 
-def answers(root: Path, probes: Path) -> list[Any]:
-    """Return all that a catalog says of its faces: searches, all faces with their photos, and who is who."""
+def answers(root: Path, probes: Path) -> str:
+    """Return all that a catalog says of its faces, as text: searches, all faces with their photos, and who is who."""
     opened = faceindex.open(str(root))
     found = [answer.faces for answer in opened.search_vectors(VectorFile(str(probes), None), 10, threshold=0.9)]
     state = opened.people.now().state
-    return [found, opened.faces().to_pylist(), sorted(state.names.items()), opened.generation.number]
+    return repr([found, opened.faces().to_pylist(), sorted(state.names.items()), opened.generation.number])
 
 
 def trial(root: Path, probes: Path, *, count: int, seed: int) -> Damages:
@@ -99,7 +98,7 @@ def _look(
     what: str,
     changed: Mapping[str, bytes],
     rows: list[str],
-    expected: list[Any],
+    expected: str,
     seen: Damages,
 ) -> None:
     files = open_files(str(root))
