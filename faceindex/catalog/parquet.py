@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceindex.catalog.checksums import read_verified, verified_path, write_entry
-from faceindex.catalog.files import Files
+from faceindex.catalog.files import Files, reading
 from faceindex.errors import DamagedError
 from faceindex.tables import map_arrow
 from faceindex.types import FileEntry
@@ -69,4 +69,6 @@ def open_arrow(files: Files, entry: FileEntry) -> pa.Table:
     Raises:
         DamagedError: the file is missing or differs.
     """
-    return map_arrow(verified_path(files, entry))
+    path = verified_path(files, entry)
+    with reading(path):
+        return map_arrow(path)

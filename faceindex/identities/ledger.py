@@ -19,7 +19,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from faceindex.catalog import layout
-from faceindex.catalog.files import Files, LocalFiles
+from faceindex.catalog.files import Files, LocalFiles, reading
 from faceindex.catalog.upkeep import Problem
 from faceindex.errors import CatalogError, ConfigError, DamagedError, LockedError
 from faceindex.identities.events import Event
@@ -169,7 +169,9 @@ class Ledger:
         """Return the copies of the ledger, oldest first."""
         if self.path is None:
             return []
-        return sorted((self.path.parent / layout.LEDGER_BACKUPS).glob("[0-9]*.sqlite"))
+        folder = self.path.parent / layout.LEDGER_BACKUPS
+        with reading(folder):
+            return sorted(folder.glob("[0-9]*.sqlite"))
 
     def _there(self) -> bool:
         assert self.path is not None

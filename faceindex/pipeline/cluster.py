@@ -28,8 +28,8 @@ ATTEMPTS = 2
 WINDOW_PER_WORKER = 3
 """Batches in flight for each worker: one running, the next waiting, one being handed over."""
 
-EQUIP_ATTEMPTS = 5
-"""Times a worker may die while the networks are loaded."""
+START_ATTEMPTS = 5
+"""Times workers may die while they start, and again while they load the networks."""
 
 KEEPER_PERIOD_S = 5
 """How often the number of workers is looked after."""
@@ -100,31 +100,38 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
                 _equip(client, job)
                 yield client, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             return
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # loopback only, and any port: another cluster may have the usual one
-            silence_logs="CRITICAL",
-        )
+        cluster = _local_cluster(workers)
         with cluster, Client(cluster) as client, _kept_at_strength(cluster, workers):
             _equip(client, job)
             yield client, workers
 
 
+def _local_cluster(workers: int) -> LocalCluster:
+    """Start workers on this machine, and once more if one of them dies before it is there."""
+    for _ in range(START_ATTEMPTS):
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # loopback only, and any port: another cluster may have the usual one
+                silence_logs="CRITICAL",
+            )
+        except RuntimeError as error:
+            reason = error.__cause__ or error
+    raise FaceIndexError(_keeps_ending("started", reason))
+
+
 def _equip(client: Client, job: Job) -> None:
     """Have every worker load the networks. Dask tells those that start later, but gives up when one dies meanwhile."""
-    for _ in range(EQUIP_ATTEMPTS):
+    for _ in range(START_ATTEMPTS):
         try:
             client.register_plugin(JobPlugin(job))
-        except CommClosedError:
-            continue
-        return
-    raise FaceIndexError(
-        f"workers ended {EQUIP_ATTEMPTS} times while they loaded the networks; the machine may be short of memory: "
-        f"try fewer --workers"
-    )
+            return
+        except CommClosedError as error:
+            reason = error
+    raise FaceIndexError(_keeps_ending("loaded the networks", reason))
 
 
 @contextmanager
@@ -200,6 +207,13 @@ def _submit(
 ) -> tuple[Any, Batch]:
     key = f"faceindex-{batch.batch_id}-{attempt}"
     return client.submit(run_batch, batch, excluded or {}, key=key), batch
+
+
+def _keeps_ending(what: str, reason: BaseException) -> str:
+    return (
+        f"workers ended {START_ATTEMPTS} times while they {what}; the machine may be short of memory: try fewer "
+        f"--workers ({type(reason).__name__}: {reason})"
+    )
 
 
 def _keeps_dying(batch: Batch) -> str:

@@ -1,15 +1,19 @@
 """Short forms of the fault trials, on real photographs; `python -m benchmarks.faults` runs the long ones."""
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.faults import damages, kills, mutations
+from benchmarks.faults import damages, disks, kills, mutations, runs
 from faceindex.pipeline.run import IndexOptions, index_photos
 from tests.support.archives import data_files, faceindex, make_archive
+from tests.support.disk import memory_folder, small_disk
 from tests.support.imports import INDEXED, VECTORS, make_imported
 from tests.support.pictures import ENCODINGS, seed
 
@@ -30,26 +34,32 @@ def test_runs_killed_at_random_moments_end_as_one_that_nobody_disturbed(
     assert seen.wrong() == {}
 
 
+STARTS = """
+import os, signal
+from faceindex.faces.recogniser import Recogniser
+def once():
+    try:
+        os.open({flag!r}, os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+def deadly(*arguments, load=Recogniser.load):
+    once()
+    return load(*arguments)
+"""
+
+
 @pytest.mark.slow
-def test_a_worker_that_dies_while_it_loads_the_networks_is_replaced(photos: Path, tmp_path: Path) -> None:
-    preload = tmp_path / "deadly.py"
-    preload.write_text(
-        "import os, signal\n"
-        "from faceindex.faces.recogniser import Recogniser\n"
-        "def deadly(*arguments, load=Recogniser.load):\n"
-        "    try:\n"
-        f"        os.open({str(tmp_path / 'died')!r}, os.O_CREAT | os.O_EXCL)\n"
-        "    except FileExistsError:\n"
-        "        return load(*arguments)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Recogniser.load = deadly\n"
-    )
+@pytest.mark.parametrize("moment", ["once()", "Recogniser.load = deadly"], ids=["starts", "loads the networks"])
+def test_a_worker_that_dies_before_it_is_ready_is_replaced(photos: Path, tmp_path: Path, moment: str) -> None:
+    preload, flag = tmp_path / "deadly.py", tmp_path / "died"
+    preload.write_text(STARTS.format(flag=str(flag)) + moment)
     environment = {**os.environ, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(preload)}
 
     run = faceindex("index", photos, "-c", tmp_path / "catalog", "--workers", 2, "--json", env=environment)
     index_photos(str(tmp_path / "undisturbed"), [str(photos)], IndexOptions(workers=0))
 
-    assert (tmp_path / "died").exists()
+    assert flag.exists()
     assert run.returncode == 3, run.stderr
     assert data_files(tmp_path / "catalog") == data_files(tmp_path / "undisturbed")
 
@@ -84,3 +94,60 @@ def test_every_damaged_file_is_named_and_no_answer_is_wrong(photos: Path, tmp_pa
     assert seen.refused > 20
     assert seen.right > 20
     assert (seen.unnoticed, seen.wrong, seen.failed) == ([], [], [])
+
+
+@pytest.fixture(scope="module")
+def unpublished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog whose next generation is ready to be published; not to be changed."""
+    return disks.unpublished(photos, tmp_path_factory.mktemp("base") / "catalog", 6, batches=True)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    with memory_folder(tmp_path) as folder:
+        yield folder
+
+
+def test_whichever_call_of_a_run_that_publishes_fails_it_says_so_and_the_next_one_succeeds(
+    photos: Path, unpublished: Path, memory: Path
+) -> None:
+    publish = partial(disks.index, photos)
+
+    changing = [disks.failing_calls(unpublished, memory, publish, code, step=4) for code in disks.CODES]
+    reading = disks.failing_calls(unpublished, memory, publish, errno.EIO, step=7, reading=True)
+
+    assert [seen.wrong() for seen in (*changing, reading)] == [{}] * 4
+    assert min(seen.calls for seen in (*changing, reading)) > 10
+
+
+def test_a_run_whose_writes_take_only_half_of_what_they_are_given_writes_everything(
+    photos: Path, unpublished: Path, tmp_path: Path
+) -> None:
+    short, whole = (Path(shutil.copytree(unpublished, tmp_path / name)) for name in ("short", "whole"))
+    disks.index(photos, whole)
+
+    with disks.short_writes():
+        disks.index(photos, short)
+
+    assert runs.difference(short, runs.content(whole)) == []
+
+
+def test_after_a_power_cut_at_any_moment_of_a_run_that_publishes_a_whole_generation_is_served(
+    photos: Path, unpublished: Path, memory: Path
+) -> None:
+    seen = disks.power_cuts(unpublished, memory, partial(disks.index, photos))
+
+    assert seen.wrong() == {}
+    assert seen.calls > 40
+
+
+def test_a_full_disk_is_told_nothing_is_lost_and_with_room_the_same_command_succeeds(
+    photos: Path, unpublished: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, "8m"):
+        publishing = disks.full_disks(unpublished, disk, partial(disks.index, photos), 4096)
+        labelling = disks.label_on_full_disk(unpublished, disk)
+
+    assert (publishing.wrong(), labelling.wrong()) == ({}, {})
+    assert publishing.calls > 5
