@@ -74,6 +74,11 @@ def finished(words: Sequence[str], **environment: str) -> dict[str, Any]:
     return document
 
 
+def ran(*words: str) -> None:
+    """Run another command to its end."""
+    subprocess.run([sys.executable, "-m", "faceindex.cli.main", *words], cwd=PROJECT, check=True, capture_output=True)
+
+
 def spawned(process: int) -> set[int]:
     """Return the worker processes that a process has started, which Linux tells."""
     found = set()

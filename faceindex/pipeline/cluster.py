@@ -100,13 +100,13 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
                 _equip(client, job)
                 yield client, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             return
-        cluster = _local_cluster(workers)
+        cluster = local_cluster(workers)
         with cluster, Client(cluster) as client, _kept_at_strength(cluster, workers):
             _equip(client, job)
             yield client, workers
 
 
-def _local_cluster(workers: int) -> LocalCluster:
+def local_cluster(workers: int) -> LocalCluster:
     """Start workers on this machine, and once more if one of them dies before it is there."""
     for _ in range(START_ATTEMPTS):
         try:
