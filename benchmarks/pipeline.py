@@ -109,9 +109,9 @@ def main() -> None:
         for name, values in figures.items()
     ]
     recipe = (
-        f"Two spawned workers on one machine, one thread each. Whole runs of `faceindex index` of {arguments.photos.name}, "
-        f"into a new catalog each, start-up and publishing included; {BATCHES} batches of {PHOTOS} photos in which nothing "
-        f"is done; {arguments.rounds} rounds."
+        f"Two spawned workers on one machine, one thread each. Whole runs of `faceindex index` of "
+        f"{arguments.photos.name}, into a new catalog each, start-up and publishing included; {BATCHES} batches of "
+        f"{PHOTOS} photos in which nothing is done; {arguments.rounds} rounds."
     )
     publish("pipeline", "Dask on one machine", recipe, rows, about)
 
