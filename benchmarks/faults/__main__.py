@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults import damages, disks, kills, mutations, results, runs
+from benchmarks.faults import damages, disks, kills, mutations, results, runs, soak, workers, writers
 from tests.support.disk import memory_folder, small_disk
 from tests.support.pictures import ENCODINGS, seed
 
@@ -173,7 +173,98 @@ def failing(arguments: argparse.Namespace, scratch: Path) -> tuple[str, dict[str
     return what, figures
 
 
-TRIALS = {"kills": killed, "mutations": mutated, "damages": damaged, "disks": failing}
+def soaked(arguments: argparse.Namespace, scratch: Path) -> tuple[str, dict[str, Any]]:
+    """Search while generations are published."""
+    import numpy as np
+
+    seen = soak.trial(scratch, seconds=arguments.seconds, idle_s=arguments.seconds / 5, pause_s=arguments.pause)
+    figures = {
+        "generations published": seen.published,
+        "generations whose answers were seen": len(seen.generations),
+        "searches": len(seen.busy),
+        "errors (0)": len(seen.errors),
+        "answers mixing generations (0)": seen.mixed,
+        "answers that miss a face that is there (0)": seen.wrong,
+        "idle p50 and p99 ms": ", ".join(f"{1000 * value:.2f}" for value in np.percentile(seen.idle, [50, 99])),
+        "publishing p50 and p99 ms": ", ".join(f"{1000 * value:.2f}" for value in np.percentile(seen.busy, [50, 99])),
+        "p99 publishing / idle (<= 3)": seen.ratio(),
+    }
+    what = (
+        f"{soak.LIVE * soak.FACES:,} synthetic faces, {soak.INDEX}. {soak.THREADS} threads of a process search "
+        f"{soak.RATE:g} times a second each, through `faceindex.open`, and a fifth opens new generations; first for "
+        f"{arguments.seconds / 5:g} s idle, then for {arguments.seconds:g} s while another process drops a batch of "
+        f"{soak.FACES}, adds one, publishes and collects, and waits {arguments.pause:g} s."
+    )
+    for problem in seen.errors[:10]:
+        print(problem, file=sys.stderr)
+    return what, figures
+
+
+def raced(arguments: argparse.Namespace, scratch: Path) -> tuple[str, dict[str, Any]]:
+    """Let processes write one catalog at the same time."""
+    from tests.support.archives import make_archive
+
+    photos = make_archive(scratch / "photos")
+    seen = writers.trial(photos, scratch, rounds=arguments.count, processes=4)
+    published = writers.publishers(scratch, processes=4, generations=100)
+    figures = {
+        "`faceindex index` at the same time, of the same photos, into one new catalog": seen.processes,
+        "did the work": seen.won,
+        "ended with 75 and said who writes": seen.refused,
+        "came when it was done": seen.late,
+        "other ends, rows lost or doubled, other data than of one process (0)": sum(map(_size, seen.wrong().values())),
+        "4 processes publishing 100 generations each: numbers or batches that are missing or doubled (0)": len(
+            published
+        ),
+    }
+    if seen.wrong() or published:
+        print(seen.wrong(), published, file=sys.stderr)
+    return f"{arguments.count} rounds of 4 processes, 15 photos.", figures
+
+
+def _size(wrong: object) -> int:
+    return len(wrong) if isinstance(wrong, list) else int(str(wrong))
+
+
+def deadly(arguments: argparse.Namespace, scratch: Path) -> tuple[str, dict[str, Any]]:
+    """Photos that take workers down, workers killed all the time, and a driver told to stop."""
+    from tests.support.archives import make_archive
+
+    photos = workers.marked(make_archive(scratch / "photos", arguments.sample))
+    seen = workers.trial(
+        photos, scratch, batch_photos=2, kill_s=arguments.pause, stops=arguments.count, seed=arguments.seed
+    )
+    figures = {
+        "runs of the command": seen.runs,
+        "workers killed from outside": seen.killed,
+        "SIGTERM to the driver: exit code 143, and how to go on": seen.stopped,
+        "runs that said in one line that workers keep ending": seen.gave_up,
+        "photos that crash or bloat their worker": ", ".join(
+            f"{name} {state}" for name, state in seen.states.items() if state == "crashed_decoder"
+        ),
+        "other ends (0)": len(seen.others),
+        "differences from a run that nobody disturbed, in any byte of data (0)": len(seen.different),
+    }
+    what = (
+        f"{arguments.sample + 3} photos in batches of 2, --workers 2, of which one crashes its worker by SIGSEGV and "
+        f"one takes memory until Dask ends its worker. Undisturbed; and with a worker killed every "
+        f"{arguments.pause:g} s and the driver told to stop {arguments.count} times, the same command run again until "
+        f"it is done. Seed {arguments.seed}."
+    )
+    for problem in (*seen.others, *seen.different):
+        print(problem, file=sys.stderr)
+    return what, figures
+
+
+TRIALS = {
+    "kills": killed,
+    "mutations": mutated,
+    "damages": damaged,
+    "disks": failing,
+    "soak": soaked,
+    "writers": raced,
+    "workers": deadly,
+}
 
 
 def main() -> None:
@@ -185,7 +276,9 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=200, help="photos taken of the archive")
     parser.add_argument("--batch", type=int, default=4, help="photos in a batch")
     parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--step", type=int, default=5)
+    parser.add_argument("--step", type=int, default=5, help="disks: every n-th call, with the networks at work")
+    parser.add_argument("--seconds", type=float, default=600.0, help="soak: how long generations are published")
+    parser.add_argument("--pause", type=float, default=2.0, help="soak, workers: seconds between two disturbances")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scratch", type=Path, help="folder for what is made meanwhile")
     arguments = parser.parse_args()

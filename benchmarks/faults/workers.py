@@ -39,6 +39,8 @@ LIMITED = (
     "from faceindex.cli.main import cli\n"
     "cli(sys.argv[1:])\n"
 )
+MOST = 50
+"""Runs that may give up before the trial does."""
 STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
@@ -52,7 +54,7 @@ class Workers:
     stopped: int = 0
     """Runs told to stop by SIGTERM, which ended with exit code 143 and said how to go on."""
     gave_up: int = 0
-    """Runs that ended with exit code 1 and said why, in a line: a batch lost its worker again and again."""
+    """Runs that ended with exit code 1 and said why, in a line: workers die again and again."""
     states: dict[str, str] = field(default_factory=dict)
     """Of the photos that crash or bloat their worker."""
     others: list[str] = field(default_factory=list)
@@ -88,7 +90,7 @@ def trial(photos: Path, folder: Path, *, batch_photos: int, kill_s: float, stops
     plain = new_catalog(folder / "undisturbed", batch_photos)
     code, printed, errors = _run(photos, plain, preload, None)
     if code not in GOOD_ENDS:
-        seen.others.append(f"exit code {code}: {errors.strip()[-300:]}")
+        seen.others.append(f"exit code {code}: {errors.strip()[-800:]}")
         return seen
     rows = json.loads(printed)["quarantined"]
     seen.states = {Path(row["photo"]).name: row["state"] for row in rows}
@@ -97,7 +99,8 @@ def trial(photos: Path, folder: Path, *, batch_photos: int, kill_s: float, stops
     root = new_catalog(folder / "catalog", batch_photos)
     while not _ended(photos, root, preload, dice, kill_s, stops, seen):
         pass
-    seen.different = difference(root, content(plain))
+    if not seen.others:
+        seen.different = difference(root, content(plain))
     shutil.rmtree(root)
     shutil.rmtree(plain)
     return seen
@@ -113,12 +116,12 @@ def _ended(
     seen.killed += disturbing.killed
     if code in STOPPED and "run the same command again" in errors:
         seen.stopped += 1
-    elif code == 1 and "lost its worker" in errors and "Traceback" not in errors:
+    elif code == 1 and "try fewer --workers" in errors and "Traceback" not in errors and seen.gave_up < MOST:
         seen.gave_up += 1
     elif code in GOOD_ENDS:
         return True
     else:
-        seen.others.append(f"exit code {code}: {errors.strip()[-300:]}")
+        seen.others.append(f"exit code {code}: {errors.strip()[-800:]}")
         return True
     return False
 

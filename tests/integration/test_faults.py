@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.faults import damages, disks, kills, mutations, runs
+from benchmarks.faults import damages, disks, kills, mutations, runs, soak, workers, writers
 from faceindex.pipeline.run import IndexOptions, index_photos
 from tests.support.archives import data_files, faceindex, make_archive
 from tests.support.disk import memory_folder, small_disk
@@ -24,11 +24,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "count"), [(0, 4), (2, 2)])
+@pytest.mark.parametrize(("processes", "count"), [(0, 4), (2, 2)])
 def test_runs_killed_at_random_moments_end_as_one_that_nobody_disturbed(
-    photos: Path, tmp_path: Path, workers: int, count: int
+    photos: Path, tmp_path: Path, processes: int, count: int
 ) -> None:
-    seen = kills.trial(photos, tmp_path, kills=count, workers=workers, batch_photos=1, seed=workers)
+    seen = kills.trial(photos, tmp_path, kills=count, workers=processes, batch_photos=1, seed=processes)
 
     assert seen.count >= count
     assert seen.wrong() == {}
@@ -151,3 +151,36 @@ def test_a_full_disk_is_told_nothing_is_lost_and_with_room_the_same_command_succ
 
     assert (publishing.wrong(), labelling.wrong()) == ({}, {})
     assert publishing.calls > 5
+
+
+def test_searches_while_generations_are_published_never_fail_or_mix_them(tmp_path: Path) -> None:
+    seen = soak.trial(tmp_path, seconds=3, idle_s=0.2, pause_s=0.1)
+
+    assert (seen.errors, seen.mixed, seen.wrong) == ([], 0, 0)
+    assert seen.published > 1
+    assert len(seen.busy) > 10
+
+
+@pytest.mark.slow
+def test_of_processes_that_index_into_one_catalog_at_once_one_wins_and_the_others_say_who(
+    photos: Path, tmp_path: Path
+) -> None:
+    seen = writers.trial(photos, tmp_path, rounds=1, processes=3)
+
+    assert seen.wrong() == {}
+    assert (seen.processes, seen.won) == (3, 1)
+
+
+@pytest.mark.slow
+def test_photos_that_crash_or_bloat_their_worker_cost_only_themselves(tmp_path: Path) -> None:
+    marked = workers.marked(make_archive(tmp_path / "photos"))
+
+    seen = workers.trial(marked, tmp_path, batch_photos=1, kill_s=0, stops=0, seed=1)
+
+    assert seen.others == []
+    assert seen.states == {
+        "01.jpg": "crashed_decoder",
+        "02.jpg": "crashed_decoder",
+        "broken.jpg": "truncated",
+        "text.jpg": "unsupported",
+    }
