@@ -62,8 +62,8 @@ def _local_lock(files: LocalFiles, owner: bytes) -> Generator[None]:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise CatalogError(f"cannot lock {path}: {error.strerror}; use another file system") from error
             raise _locked(files, os.pread(handle, 4096, 0), "wait for it or stop it") from error
-        # Whom the others will name. On a full disk the lock still holds, they are only told less. One write, with blanks
-        # over what stood there: they may be reading.
+        # Whom the others will name. On a full disk the lock still holds, they are only told less. One write, with
+        # blanks over what stood there: they may be reading.
         try:
             os.pwrite(handle, owner.ljust(os.fstat(handle).st_size), 0)
         except OSError as error:
