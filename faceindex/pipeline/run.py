@@ -14,13 +14,20 @@ from itertools import chain, takewhile
 from typing import Any
 
 from faceindex.catalog.catalog import Catalog
-from faceindex.catalog.checksums import entry_of
 from faceindex.catalog.files import open_files
 from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
+from faceindex.catalog.parquet import entry_of_whole
 from faceindex.catalog.upkeep import collect
 from faceindex.config import Settings
-from faceindex.errors import CatalogError, ConfigError, InterruptedRunError, ModelMismatchError, NothingFoundError
+from faceindex.errors import (
+    CatalogError,
+    ConfigError,
+    DamagedError,
+    InterruptedRunError,
+    ModelMismatchError,
+    NothingFoundError,
+)
 from faceindex.faces.loading import settled_detector, settled_embedder
 from faceindex.faces.models import find
 from faceindex.gallery.recipe import EXACT, faces_needed, outdated
@@ -243,8 +250,9 @@ class _Run:
         done: dict[str, BatchFiles] = {}
         missing: list[Batch] = []
         for batch in plan.batches:
-            if files.exists(photos_path(batch.batch_id)):
-                done[batch.batch_id] = _files_of(self.catalog, batch.batch_id)
+            entries = _files_of(self.catalog, batch.batch_id) if files.exists(photos_path(batch.batch_id)) else None
+            if entries:
+                done[batch.batch_id] = entries
             else:
                 missing.append(batch)
         finished = plan.photo_count - sum(len(batch.photos) for batch in missing)
@@ -343,9 +351,14 @@ def _absolute(root: str) -> str:
     return os.path.abspath(root.removeprefix("file://"))  # noqa: PTH100 - a Path cannot hold every name
 
 
-def _files_of(catalog: Catalog, batch: str) -> BatchFiles:
-    entries = [entry_of(catalog.files, path(batch)) for path in (photos_path, faces_path, crops_path)]
-    return BatchFiles(*entries)
+def _files_of(catalog: Catalog, batch: str) -> BatchFiles | None:
+    """Return the files of a batch that is done; None when one of them was lost or damaged since: it is done again."""
+    try:
+        return BatchFiles(
+            *(entry_of_whole(catalog.files, path(batch)) for path in (photos_path, faces_path, crops_path))
+        )
+    except DamagedError:
+        return None
 
 
 def _require_mounted(root: bytes, gone: Sequence[bytes], known: dict[bytes, Known]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.faults import damages, disks, kills, mutations, runs, soak, workers, writers
+from faceindex.catalog.catalog import Catalog
 from faceindex.pipeline.run import IndexOptions, index_photos
 from tests.support.archives import data_files, faceindex, make_archive
 from tests.support.disk import memory_folder, small_disk
@@ -184,3 +185,25 @@ def test_photos_that_crash_or_bloat_their_worker_cost_only_themselves(tmp_path: 
         "broken.jpg": "truncated",
         "text.jpg": "unsupported",
     }
+
+
+@pytest.mark.parametrize("folder", ["photos", "faces", "crops", "runs"])
+@pytest.mark.parametrize("place", [0.1, 0.35, 0.9])
+def test_what_was_damaged_after_a_run_was_interrupted_is_done_again(
+    photos: Path, unpublished: Path, tmp_path: Path, folder: str, place: float
+) -> None:
+    undisturbed, root = (Path(shutil.copytree(unpublished, tmp_path / name)) for name in ("undisturbed", "damaged"))
+    disks.index(photos, undisturbed)
+    served = Catalog.open(str(root)).current()
+    assert served
+    named = {entry.path for entry in served.entries()}
+    paths = [str(path.relative_to(root)) for path in sorted(root.glob(f"{folder}/*/*.parquet"))]
+    path = root / next(path for path in paths if path not in named)
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * place)] ^= 16
+    path.write_bytes(data)
+
+    disks.index(photos, root)
+
+    assert runs.difference(root, runs.content(undisturbed)) == []
+    assert runs.unopenable(root) == []
