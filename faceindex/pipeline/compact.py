@@ -98,7 +98,8 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     renewed = with_gallery(files, draft, catalog.settings.index, compact=True)
     if unchanged and renewed.shards == served.shards and not rebuild:
         return served
-    finished = calibrated(catalog, renewed, served)
+    # Drift is told against thresholds that a rebuild may be there to replace.
+    finished = calibrated(catalog, renewed, None if rebuild else served)
     generations.publish(files, finished)
     Ledger(files).backup(finished.number)
     return finished

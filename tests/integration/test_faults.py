@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -9,14 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
 from benchmarks.faults import damages, disks, kills, mutations, runs, soak, workers, writers
 from faceindex.catalog.catalog import Catalog
+from faceindex.cli.main import cli
 from faceindex.pipeline.run import IndexOptions, index_photos
 from tests.support.archives import data_files, faceindex, make_archive
 from tests.support.disk import memory_folder, small_disk
 from tests.support.imports import INDEXED, VECTORS, make_imported
 from tests.support.pictures import ENCODINGS, seed
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +214,42 @@ def test_what_was_damaged_after_a_run_was_interrupted_is_done_again(
 
     assert runs.difference(root, runs.content(undisturbed)) == []
     assert runs.unopenable(root) == []
+
+
+REBUILT = [
+    "index.faiss",
+    "vectors.npy",
+    "vectors.xxh3",
+    "faces.arrow",
+    "manifest.json",
+    "tombstones.npy",
+    "cohort.arrow",
+]
+
+
+@pytest.mark.parametrize("kind", [*REBUILT, "people.arrow", "CURRENT", "of a superseded generation"])
+def test_what_check_says_to_run_mends_the_catalog(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "catalog"
+    make_imported(root, INDEXED)
+    np.save(tmp_path / "probes.npy", VECTORS[::30])
+    served = Catalog.open(str(root)).current()
+    assert served
+    expected = damages.answers(root, tmp_path / "probes.npy")
+    if kind == "CURRENT":
+        path = kind
+    elif kind in REBUILT or kind == "people.arrow":
+        [path, *_] = [entry.path for entry in served.entries() if entry.path.endswith(kind)]
+    else:
+        path = f"generations/{served.number - 1:06d}.json"
+    (root / path).write_bytes(b"damaged")
+
+    found = run("check", "-c", root)
+    for command in re.findall(r"`faceindex ([^`]*)`", found.stdout):
+        assert run(*command.split(), "-c", root).exit_code in (0, 5)
+
+    assert found.exit_code == 5
+    assert path in found.stdout
+    assert run("check", "--deep", "-c", root).exit_code == 0
+    # The number of the generation is the last thing told.
+    told, before = (text.rpartition(",")[0] for text in (damages.answers(root, tmp_path / "probes.npy"), expected))
+    assert told == before
