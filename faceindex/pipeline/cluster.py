@@ -5,6 +5,7 @@ A batch that keeps killing workers is bisected until the photo that does it is a
 counted, the others are done.
 """
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+from distributed.client import FutureCancelledError
 from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
@@ -96,7 +98,7 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
     """
     with dask.config.set(CONFIG):
         if scheduler:
-            with Client(scheduler, timeout="30s") as client:
+            with _reachable(scheduler), _client(scheduler) as client:
                 _equip(client, job)
                 yield client, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             return
@@ -104,6 +106,30 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
         with cluster, Client(cluster) as client, _kept_at_strength(cluster, workers):
             _equip(client, job)
             yield client, workers
+
+
+def _client(scheduler: str) -> Client:
+    try:
+        return Client(scheduler, timeout="30s")
+    except (OSError, ValueError) as error:  # an address that nobody answers at, or that is none
+        raise FaceIndexError(f"no Dask scheduler answers at {scheduler} ({error}); see that it runs") from error
+
+
+@contextmanager
+def _reachable(scheduler: str) -> Iterator[None]:
+    """Say in one line that the connection to a scheduler was lost; Dask would log traces of it too."""
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (FutureCancelledError, CommClosedError) as error:
+        raise FaceIndexError(
+            f"the connection to the Dask scheduler {scheduler} was lost; see that it runs, and run the same command "
+            f"again: finished batches are kept"
+        ) from error
+    finally:
+        log.setLevel(level)
 
 
 def local_cluster(workers: int) -> LocalCluster:

@@ -1,9 +1,13 @@
 """Short forms of the fault trials, on real photographs; `python -m benchmarks.faults` runs the long ones."""
 
 import errno
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -40,6 +44,38 @@ def test_runs_killed_at_random_moments_end_as_one_that_nobody_disturbed(
 
     assert seen.count >= count
     assert seen.wrong() == {}
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_told_in_one_line_and_the_same_command_goes_on(photos: Path, tmp_path: Path) -> None:
+    catalog, place = runs.new_catalog(tmp_path / "catalog", 1), tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(place), "--no-dashboard"],
+        **quiet,
+    )
+    words = ["--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--death-timeout", "5", "--no-nanny"]
+    worker = subprocess.Popen([*dask, "worker", *words], cwd=runs.PROJECT, **quiet)
+    while not place.exists():
+        time.sleep(0.05)
+    address = json.loads(place.read_text())["address"]
+    driver = runs.started([*runs.command(photos, catalog, 0)[:-2], "--scheduler", address])
+    while driver.poll() is None and not list(catalog.glob("photos/*/*.parquet")):
+        time.sleep(0.01)
+    scheduler.kill()
+    _, errors = driver.communicate()
+    worker.kill()
+    for process in (scheduler, worker):
+        process.wait()
+
+    assert driver.returncode == 1
+    assert errors.splitlines()[-1].startswith(f"faceindex: the connection to the Dask scheduler {address} was lost")
+    assert "Traceback" not in errors
+    assert faceindex("index", photos, "-c", catalog, "--workers", 0).returncode == 3
+    undisturbed = runs.new_catalog(tmp_path / "undisturbed", 1)
+    disks.index(photos, undisturbed)
+    assert runs.difference(catalog, runs.content(undisturbed)) == []
 
 
 STARTS = """
