@@ -230,7 +230,7 @@ def deadly(arguments: argparse.Namespace, scratch: Path) -> tuple[str, dict[str,
     """Photos that take workers down, workers killed all the time, and a driver told to stop."""
     from tests.support.archives import make_archive
 
-    photos = workers.marked(make_archive(scratch / "photos", arguments.sample))
+    photos = workers.marked(make_archive(scratch / "photos", arguments.sample), workers.POISON, workers.HOG)
     seen = workers.trial(
         photos, scratch, batch_photos=2, kill_s=arguments.pause, stops=arguments.count, seed=arguments.seed
     )

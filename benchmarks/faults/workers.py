@@ -63,10 +63,10 @@ class Workers:
     """Differences from a run that nobody disturbed; none."""
 
 
-def marked(photos: Path) -> Path:
-    """Put the marks into a photo each, and return the folder."""
-    first, second = [path for path in sorted(photos.iterdir()) if path.suffix == ".jpg"][1:3]
-    for path, mark in ((first, POISON), (second, HOG)):
+def marked(photos: Path, *marks: bytes) -> Path:
+    """Put marks into a photo each, from the second on, and return the folder."""
+    chosen = [path for path in sorted(photos.iterdir()) if path.suffix == ".jpg"][1:]
+    for path, mark in zip(chosen, marks, strict=False):
         with path.open("ab") as file:
             file.write(mark)
     return photos

