@@ -4,17 +4,22 @@ import io
 from collections.abc import Iterable
 from os import fsdecode
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
+from faceindex.arrays import hex_id
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import rows_of
+from faceindex.decisions.calibration import Calibration
+from faceindex.decisions.suggest import Suggestion, suggestions
 from faceindex.errors import ConfigError
+from faceindex.gallery.opening import open_gallery
 from faceindex.identities.events import Event
 from faceindex.identities.ledger import Ledger
-from faceindex.identities.opening import crops_of
+from faceindex.identities.opening import clusters_of, crops_of
 from faceindex.identities.people import EDGES, People
 from faceindex.identities.selection import Selection
 from faceindex.outputs import write_private
@@ -155,3 +160,33 @@ def import_events(ledger: Ledger, data: bytes, source: str) -> tuple[int, int]:
         except (ConfigError, UnicodeDecodeError) as error:
             raise ConfigError(f"{visible(source)}, line {number}: {error}") from error
     return ledger.take_in(events), len(events)
+
+
+def suggestion_list(catalog: Catalog, generation: Generation, people: People, count: int) -> dict[str, Any]:
+    """Return the questions that would settle most: `faceindex.suggestions/1`."""
+    calibration = Calibration.read(catalog.files, generation)
+    gallery = open_gallery(catalog.files, generation)
+    found = suggestions(calibration, gallery, people, clusters_of(catalog, generation, people))
+    return {
+        "schema": "faceindex.suggestions/1",
+        "catalog": catalog.root,
+        "generation": generation.number,
+        "questions": len(found),
+        "suggestions": [_question(people, one) for one in found[:count]],
+    }
+
+
+def _question(people: People, one: Suggestion) -> dict[str, Any]:
+    faces = [hex_id(face) for face in people.rows.ids(np.array(one.places, np.int64))]
+    who = f"cluster:{one.cluster}" if one.cluster is not None else f"face:{faces[0]}"
+    yes = f"name {who} {quote(one.person)}" if one.person else f"merge {who} cluster:{one.other}"
+    return {
+        "cluster": one.cluster,
+        "faces": faces,
+        "person": one.person,
+        "other": one.other,
+        "similarity": round(one.similarity, 6),
+        "probability": round(one.probability, 4),
+        "yes": yes,
+        "no": f"reject {quote(one.person)} {who}" if one.person else None,
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import rich_click as click
 
 from faceindex.cli.options import catalog_option, console, counted, json_option, print_json, printable
+from faceindex.wording import percent
 
 if TYPE_CHECKING:
     from faceindex.catalog.catalog import Catalog
@@ -256,6 +257,34 @@ def export_(file: str, catalog: str) -> None:
     else:
         write_private(Path(file), payload, "export")
         click.echo(f"wrote {counted(len(payload.splitlines()), 'event')} to {file}", err=True)
+
+
+@people.command()
+@click.option("-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="Questions at most.")
+@catalog_option
+@json_option
+def suggest(count: int, catalog: str, as_json: bool) -> None:
+    """Ask what would settle most: who unknown faces are likely to be, and which clusters are one person.
+
+    Each question comes with the commands for yes and no. What was answered is not asked again.
+    """
+    from faceindex.people import suggestion_list
+
+    opened = _open(catalog)
+    document = suggestion_list(opened.catalog, opened.generation, opened.people, count)
+    if as_json:
+        print_json(document)
+        return
+    out = console()
+    if not document["suggestions"]:
+        out.print("nothing to ask: name some people, or run `faceindex cluster` after indexing")
+    for one in document["suggestions"]:
+        who = f"cluster {one['cluster']}" if one["cluster"] else f"face {one['faces'][0][:12]}"
+        is_who = printable(one["person"]) if one["person"] else f"the same person as cluster {one['other']}"
+        out.print(f"[bold]Is {who} ({counted(len(one['faces']), 'face')}) {is_who}?[/] {percent(one['probability'])}")
+        out.print(f"  yes: faceindex people {one['yes']}")
+        if one["no"]:
+            out.print(f"  no:  faceindex people {one['no']}")
 
 
 @people.command("import")
