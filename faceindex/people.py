@@ -4,7 +4,6 @@ import io
 from collections.abc import Iterable
 from os import fsdecode
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,14 @@ from faceindex.arrays import hex_id
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import rows_of
-from faceindex.decisions.calibration import Calibration
-from faceindex.decisions.suggest import Suggestion, suggestions
-from faceindex.errors import ConfigError
-from faceindex.gallery.opening import open_gallery
+from faceindex.errors import ConfigError, NothingFoundError
 from faceindex.identities.events import Event
+from faceindex.identities.labelling import Labelling
 from faceindex.identities.ledger import Ledger
-from faceindex.identities.opening import clusters_of, crops_of
+from faceindex.identities.opening import crops_of, questions_of
 from faceindex.identities.people import EDGES, People
 from faceindex.identities.selection import Selection
+from faceindex.identities.suggestions import Question
 from faceindex.outputs import write_private
 from faceindex.sheet.contact import MAX_FACES, Crop, contact_sheet
 from faceindex.tables import IMPORTED, from_id_column
@@ -163,10 +161,12 @@ def import_events(ledger: Ledger, data: bytes, source: str) -> tuple[int, int]:
 
 
 def suggestion_list(catalog: Catalog, generation: Generation, people: People, count: int) -> dict[str, Any]:
-    """Return the questions that would settle most: `faceindex.suggestions/1`."""
-    calibration = Calibration.read(catalog.files, generation)
-    gallery = open_gallery(catalog.files, generation)
-    found = suggestions(calibration, gallery, people, clusters_of(catalog, generation, people))
+    """Return the questions that would settle most: `faceindex.suggestions/1`.
+
+    Raises:
+        ConfigError: the faces were not clustered yet.
+    """
+    found = questions_of(catalog, generation, people)
     return {
         "schema": "faceindex.suggestions/1",
         "catalog": catalog.root,
@@ -176,17 +176,52 @@ def suggestion_list(catalog: Catalog, generation: Generation, people: People, co
     }
 
 
-def _question(people: People, one: Suggestion) -> dict[str, Any]:
-    faces = [hex_id(face) for face in people.rows.ids(np.array(one.places, np.int64))]
-    who = f"cluster:{one.cluster}" if one.cluster is not None else f"face:{faces[0]}"
-    yes = f"name {who} {quote(one.person)}" if one.person else f"merge {who} cluster:{one.other}"
+def _question(people: People, one: Question) -> dict[str, Any]:
+    faces, others = (
+        [hex_id(face) for face in people.rows.ids(np.array(places, np.int64))] for places in (one.places, one.others)
+    )
     return {
+        "question": one.question_id,
+        "kind": one.kind,
         "cluster": one.cluster,
         "faces": faces,
         "person": one.person,
         "other": one.other,
-        "similarity": round(one.similarity, 6),
+        "others": others,
         "probability": round(one.probability, 4),
-        "yes": yes,
-        "no": f"reject {quote(one.person)} {who}" if one.person else None,
+        "text": asked(one),
     }
+
+
+def answer_questions(
+    catalog: Catalog,
+    generation: Generation,
+    people: People,
+    labelling: Labelling,
+    yes: Iterable[str],
+    no: Iterable[str],
+) -> list[Event]:
+    """Put answers to questions into the ledger.
+
+    Raises:
+        NothingFoundError: a question is not asked, or no more; nothing was said.
+    """
+    open_questions = {one.question_id: one for one in questions_of(catalog, generation, people)}
+    answers = [(key, True) for key in yes] + [(key, False) for key in no]
+    for key, _ in answers:
+        if key not in open_questions:
+            raise NothingFoundError(f"no question {visible(key)} is open; see `faceindex people suggest`")
+    return [open_questions[key].answer(labelling, yes=said) for key, said in answers]
+
+
+def asked(one: Question) -> str:
+    """Return a question in words; names in it are as they were given, and are hostile input."""
+    these = "Is this face" if len(one.places) == 1 else f"Are these {len(one.places):,} faces"
+    if one.kind == "person":
+        return f"{these} {one.person}?"
+    others = f"the other {len(one.others):,}" if len(one.others) > 1 else "the other one"
+    if one.kind == "same":
+        these = these if one.cluster is None else f"{these} of cluster {one.cluster}"
+        whose = f" of cluster {one.other}" if one.other is not None else ""
+        return f"{these} the same person as {others}{whose}?"
+    return f"{these} somebody else than {others} of {one.person or f'cluster {one.cluster}'}?"
