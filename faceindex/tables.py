@@ -98,6 +98,7 @@ LINKS = pa.schema(
         pa.field("face_id", ID, nullable=False),
         pa.field("other_id", ID, nullable=False),
         pa.field("log_odds", pa.float32(), nullable=False),
+        pa.field("inside", pa.bool_(), nullable=False),
     ],
     metadata={"faceindex.table": "links.v1"},
 )

@@ -52,7 +52,12 @@ def links(
     between = _between(neighbours, labels, reduction, fit["score"], offset)
     within = _within(neighbours.vectors, labels, reduction, fit["score"], offset)
     one, other, log_odds = (np.concatenate(column) for column in zip(between, within, strict=True))
-    columns = [to_id_column(face_ids[one]), to_id_column(face_ids[other]), pa.array(log_odds.astype(np.float32))]
+    columns = [
+        to_id_column(face_ids[one]),
+        to_id_column(face_ids[other]),
+        pa.array(log_odds.astype(np.float32)),
+        pa.array(labels[one] == labels[other]),
+    ]
     return pa.table(columns, schema=LINKS)
 
 

@@ -118,10 +118,12 @@ class _Asking:
         kept = (one >= 0) & (other >= 0) & ~np.isin(one, out) & ~np.isin(other, out)
         kept &= ~np.isin(one, weak) & ~np.isin(other, weak)
         one, other, log_odds = one[kept], other[kept], log_odds[kept]
-        mine, theirs = self._groups(one), self._groups(other)
-        inside = mine == theirs
-        yield from self._splits(one[inside], mine[inside])
-        yield from self._pairs(one[~inside], other[~inside], log_odds[~inside])
+        inside = links["inside"].to_numpy()[kept]
+        together = self._groups(one) == self._groups(other)
+        # A link of two clusters that became one is an answer, no doubt.
+        yield from self._splits(one[inside & together])
+        apart = ~inside & ~together
+        yield from self._pairs(one[apart], other[apart], log_odds[apart])
 
     def _weak(self, min_quality: float) -> NDArray[np.int64]:
         named = np.array(sorted(self._people.names), np.int64)
@@ -167,7 +169,8 @@ class _Asking:
             found.setdefault(name, []).append(place)
         return {name: tuple(places) for name, places in found.items()}
 
-    def _splits(self, one: NDArray[np.int64], groups: NDArray[np.int64]) -> Iterable[Question]:
+    def _splits(self, one: NDArray[np.int64]) -> Iterable[Question]:
+        groups = self._groups(one)
         for group in np.unique(groups).tolist():
             part = tuple(sorted(set(one[groups == group].tolist())))
             places, number, person = self._members(group)
