@@ -12,6 +12,7 @@ The answers go through the ledger of a real catalog, and questions are asked ane
 """
 
 import argparse
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -100,7 +101,8 @@ class Labeller:
 
     def work(self, *, suggestions: bool) -> None:
         """Label until the goal is reached."""
-        while self.done(people := self.of.now()) < GOAL:
+        while (share := self.done(people := self.of.now())) < GOAL:
+            print(f"{self.clicks.total():,} clicks, {share:.1%}", file=sys.stderr)
             clusters = clusters_of(self.catalog, self.served, people)
             unknown = sorted(
                 (

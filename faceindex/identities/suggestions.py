@@ -30,8 +30,8 @@ UNLINKED = -4.0
 JOINED = 0.95
 """Probability that a face is who the named faces of its cluster are."""
 
-TWO_PEOPLE = 0.5
-"""Probability that a cluster in doubt is two people's; `benchmarks/labelling.py` counts it."""
+TWO_PEOPLE = 0.4
+"""Probability that a cluster in doubt is two people's."""
 
 
 @dataclass(frozen=True, slots=True)
