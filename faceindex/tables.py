@@ -93,6 +93,17 @@ CLUSTERS = pa.schema(
 )
 """The faces that are in clusters, by face id; a face by itself is in none."""
 
+LINKS = pa.schema(
+    [
+        pa.field("face_id", ID, nullable=False),
+        pa.field("other_id", ID, nullable=False),
+        pa.field("log_odds", pa.float32(), nullable=False),
+        pa.field("inside", pa.bool_(), nullable=False),
+    ],
+    metadata={"faceindex.table": "links.v1"},
+)
+"""How likely faces of different clusters are one person, and the parts of clusters that may be two people's."""
+
 CROPS = pa.schema(
     [pa.field("face_id", ID, nullable=False), pa.field("jpeg", pa.binary(), nullable=False)],
     metadata={"faceindex.table": "crops.v1"},

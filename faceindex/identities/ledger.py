@@ -23,7 +23,7 @@ from faceindex.catalog.files import Files, LocalFiles, reading
 from faceindex.catalog.upkeep import Problem
 from faceindex.errors import CatalogError, ConfigError, DamagedError, LockedError
 from faceindex.identities.events import Event
-from faceindex.identities.state import State, state_of
+from faceindex.identities.state import State, continued, state_of
 
 APPLICATION_ID = 0x46414349
 """Tells SQLite files of ours from others: "FACI"."""
@@ -204,7 +204,8 @@ class Ledger:
             raise DamagedError(f"{error}; {self._advice()}") from error
         events = [*events, *fresh]
         self._read = (len(events), events, digest)
-        self._state = state_of(events)
+        further = continued(self._state, fresh) if count else None
+        self._state = state_of(events) if further is None else further
         return self._state
 
     def _append(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:

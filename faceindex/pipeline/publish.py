@@ -81,6 +81,7 @@ def publish_plan(
         shards=served.shards if served else (),
         runs=served.runs if served else {},
         clusters=served.clusters if served else None,
+        links=served.links if served else None,
         cluster_count=served.cluster_count if served else 0,
         previous=served.number if served else None,
     )

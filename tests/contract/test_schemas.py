@@ -22,6 +22,7 @@ TABLES = {
     "faces": tables.faces_schema(DIMENSION, MODEL),
     "clusters": tables.CLUSTERS,
     "crops": tables.CROPS,
+    "links": tables.LINKS,
     "face_rows": tables.FACE_ROWS,
     "plan": tables.PLAN,
     "photos_view": tables.PHOTOS_VIEW,
@@ -224,6 +225,27 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "faces": 5120,
             "unclustered": 3566,
             "seconds": 2.413,
+        }
+    ],
+    "suggestions": [
+        {
+            "schema": "faceindex.suggestions/1",
+            "catalog": "/catalog",
+            "generation": 8,
+            "questions": 738,
+            "suggestions": [
+                {
+                    "question": "0123456789abcdef",
+                    "kind": "same",
+                    "cluster": 12,
+                    "faces": ["0123456789abcdef" * 2],
+                    "person": None,
+                    "other": None,
+                    "others": ["fedcba9876543210" * 2],
+                    "probability": 0.8846,
+                    "text": "Is this face of cluster 12 the same person as the other one?",
+                }
+            ],
         }
     ],
     "compact": [
