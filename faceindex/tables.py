@@ -62,6 +62,11 @@ PHOTOS_VIEW = pa.schema(
 )
 """The photos that are in the archive now: one row per path, by photo id and path, photos never read last."""
 
+MISSING = pa.schema(
+    [*PHOTOS_VIEW, pa.field("since", pa.int64(), nullable=False)], metadata={"faceindex.table": "missing.v1"}
+)
+"""Photos that are gone, and since when, in seconds since 1970: rows as they last stood in the view."""
+
 PLAN = pa.schema(
     [
         pa.field("batch", pa.string()),

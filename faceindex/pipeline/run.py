@@ -7,6 +7,7 @@ new is planned, so the data files become those of an undisturbed run.
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -167,10 +168,12 @@ class _Run:
         changes = compare(self._until_stopped(seen), known, paths, retry_failed=self.options.retry_failed)
         unseen = tuple(problem.path for problem in self.crawled.problems)
         # A folder that could not be listed hides its photos; that is not the same as their being gone.
-        changes.gone = [path for path in changes.gone if not is_under(path, unseen)]
+        hidden = {path for path in changes.gone if is_under(path, unseen)}
+        changes.gone = [path for path in changes.gone if path not in hidden]
+        self.report.changes["offline"] = len(hidden)
         if not self.options.allow_removals:
             for root in paths:
-                _require_mounted(root, changes.gone, known)
+                _require_mounted(root, _not_moved(changes, known), known)
         self.report.of_crawl(self.crawled)
         # What this run has just finished for an interrupted one is not unchanged in the eyes of its user.
         self.report.unchanged = max(0, changes.unchanged_count - self.report.attempted)
@@ -359,6 +362,19 @@ def _files_of(catalog: Catalog, batch: str) -> BatchFiles | None:
         )
     except DamagedError:
         return None
+
+
+def _not_moved(changes: Changes, known: dict[bytes, Known]) -> list[bytes]:
+    """Return the paths that are gone without a new one of the same size and time, as a moved photo has."""
+    arrived = Counter((ref.size_bytes, ref.mtime_ns) for ref in changes.todo if ref.path not in known)
+    gone = []
+    for path in changes.gone:
+        look = (known[path].size_bytes, known[path].mtime_ns)
+        if arrived[look]:
+            arrived[look] -= 1
+        else:
+            gone.append(path)
+    return gone
 
 
 def _require_mounted(root: bytes, gone: Sequence[bytes], known: dict[bytes, Known]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from faceindex import tables
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import load
+from faceindex.pipeline.report import CHANGES
 from faceindex.types import ModelId, PhotoState
 from tests.support.catalogs import make_catalog
 
@@ -24,6 +25,7 @@ TABLES = {
     "crops": tables.CROPS,
     "links": tables.LINKS,
     "face_rows": tables.FACE_ROWS,
+    "missing": tables.MISSING,
     "plan": tables.PLAN,
     "photos_view": tables.PHOTOS_VIEW,
 }
@@ -119,6 +121,7 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "embedded": 10,
             "unchanged": 0,
             "removed": 0,
+            "changes": dict.fromkeys(CHANGES, 0),
             "faces": 12,
             "seconds": 3.5,
             "photos_per_second": 3.1,
