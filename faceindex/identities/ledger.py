@@ -255,11 +255,12 @@ def ledger_problems(files: Files) -> Iterator[Problem]:
         yield Problem(layout.LEDGER, str(error), damaged=True)
     for copy in ledger.backups():
         try:
-            with _one_line(copy, "delete it"), closing(_connect(copy)) as connection:
+            with _one_line(copy, ""), closing(_connect(copy)) as connection:
                 _require_whole(connection)
                 _checked(connection, copy, 0, b"")
         except CatalogError as error:
-            yield Problem(f"{layout.LEDGER_BACKUPS}/{copy.name}", str(error), damaged=True)
+            advice = "; delete it" if isinstance(error, DamagedError) else ""
+            yield Problem(f"{layout.LEDGER_BACKUPS}/{copy.name}", f"{error}{advice}", damaged=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -332,7 +333,7 @@ def _chained(digest: bytes, line: str) -> bytes:
 def _require_whole(connection: sqlite3.Connection) -> None:
     found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
     if found != ["ok"]:
-        raise sqlite3.DatabaseError(str(found[0]))
+        raise sqlite3.DatabaseError(" ".join(str(found[0]).split()))  # it takes several lines
 
 
 def _put(target: Path, copy: Callable[[sqlite3.Connection], None]) -> None:
