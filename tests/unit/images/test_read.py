@@ -183,6 +183,11 @@ class Unsteady(MemoryFileSystem):  # type: ignore[misc]
     failures: list[Exception] = []  # noqa: RUF012 - shared by all instances, as the network is
     attempts = 0
 
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        stripped: str = super()._strip_protocol(path.replace("unsteady://", "memory://"))
+        return stripped
+
     def cat_file(self, *arguments: Any, **options: Any) -> bytes:
         type(self).attempts += 1
         if self.failures:
@@ -191,15 +196,15 @@ class Unsteady(MemoryFileSystem):  # type: ignore[misc]
         return payload
 
 
-class Throttled(Exception):
+class ThrottledError(Exception):
     """As the clients of stores raise errors of their own."""
 
 
 @pytest.mark.parametrize(
     ("failures", "attempts", "outcome"),
     [
-        ([ConnectionResetError(errno.ECONNRESET, "reset"), Throttled("SlowDown")], 3, "read"),
-        ([Throttled("SlowDown")] * 3, 3, "unreadable"),
+        ([ConnectionResetError(errno.ECONNRESET, "reset"), ThrottledError("SlowDown")], 3, "read"),
+        ([ThrottledError("SlowDown")] * 3, 3, "unreadable"),
         ([PermissionError("AccessDenied")], 1, "denied"),
         ([FileNotFoundError("NoSuchKey")], 1, "vanished"),
     ],
