@@ -41,6 +41,8 @@ class Settings:
     """"auto", "exact" or a FAISS factory string."""
     min_quality: float = 0.5
     """Faces below it are marked as of low quality, and kept: comparisons of theirs rather fail than succeed."""
+    removal_grace_days: int = 30
+    """A photo that is gone is out of every answer at once; so long its faces are kept, in case it comes back."""
     photo_timeout_s: float = 20.0
     """Time a photo may take to decode."""
     weights: str = ""
@@ -56,6 +58,8 @@ class Settings:
             raise ConfigError(f"min_face_share must be from 0 to below 1, got {self.min_face_share}")
         if not 0 <= self.min_quality <= 1:
             raise ConfigError(f"min_quality must be from 0 to 1, got {self.min_quality}")
+        if self.removal_grace_days < 0:
+            raise ConfigError(f"removal_grace_days must be at least 0, got {self.removal_grace_days}")
         if self.photo_timeout_s <= 0:
             raise ConfigError(f"photo_timeout_s must be positive, got {self.photo_timeout_s}")
 

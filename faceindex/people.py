@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from faceindex.arrays import hex_id
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import rows_of
-from faceindex.errors import ConfigError
+from faceindex.errors import ConfigError, NothingFoundError
 from faceindex.identities.events import Event
+from faceindex.identities.labelling import Labelling
 from faceindex.identities.ledger import Ledger
-from faceindex.identities.opening import crops_of
+from faceindex.identities.opening import crops_of, questions_of
 from faceindex.identities.people import EDGES, People
 from faceindex.identities.selection import Selection
+from faceindex.identities.suggestions import Question
 from faceindex.outputs import write_private
 from faceindex.sheet.contact import MAX_FACES, Crop, contact_sheet
 from faceindex.tables import IMPORTED, from_id_column
@@ -155,3 +158,70 @@ def import_events(ledger: Ledger, data: bytes, source: str) -> tuple[int, int]:
         except (ConfigError, UnicodeDecodeError) as error:
             raise ConfigError(f"{visible(source)}, line {number}: {error}") from error
     return ledger.take_in(events), len(events)
+
+
+def suggestion_list(catalog: Catalog, generation: Generation, people: People, count: int) -> dict[str, Any]:
+    """Return the questions that would settle most: `faceindex.suggestions/1`.
+
+    Raises:
+        ConfigError: the faces were not clustered yet.
+    """
+    found = questions_of(catalog, generation, people)
+    return {
+        "schema": "faceindex.suggestions/1",
+        "catalog": catalog.root,
+        "generation": generation.number,
+        "questions": len(found),
+        "suggestions": [_question(people, one) for one in found[:count]],
+    }
+
+
+def _question(people: People, one: Question) -> dict[str, Any]:
+    faces, others = (
+        [hex_id(face) for face in people.rows.ids(np.array(places, np.int64))] for places in (one.places, one.others)
+    )
+    return {
+        "question": one.question_id,
+        "kind": one.kind,
+        "cluster": one.cluster,
+        "faces": faces,
+        "person": one.person,
+        "other": one.other,
+        "others": others,
+        "probability": round(one.probability, 4),
+        "text": asked(one),
+    }
+
+
+def answer_questions(
+    catalog: Catalog,
+    generation: Generation,
+    people: People,
+    labelling: Labelling,
+    yes: Iterable[str],
+    no: Iterable[str],
+) -> list[Event]:
+    """Put answers to questions into the ledger.
+
+    Raises:
+        NothingFoundError: a question is not asked, or no more; nothing was said.
+    """
+    open_questions = {one.question_id: one for one in questions_of(catalog, generation, people)}
+    answers = [(key, True) for key in yes] + [(key, False) for key in no]
+    for key, _ in answers:
+        if key not in open_questions:
+            raise NothingFoundError(f"no question {visible(key)} is open; see `faceindex people suggest`")
+    return [open_questions[key].answer(labelling, yes=said) for key, said in answers]
+
+
+def asked(one: Question) -> str:
+    """Return a question in words; names in it are as they were given, and are hostile input."""
+    these = "Is this face" if len(one.places) == 1 else f"Are these {len(one.places):,} faces"
+    if one.kind == "person":
+        return f"{these} {one.person}?"
+    others = f"the other {len(one.others):,}" if len(one.others) > 1 else "the other one"
+    if one.kind == "same":
+        these = these if one.cluster is None else f"{these} of cluster {one.cluster}"
+        whose = f" of cluster {one.other}" if one.other is not None else ""
+        return f"{these} the same person as {others}{whose}?"
+    return f"{these} somebody else than {others} of {one.person or f'cluster {one.cluster}'}?"

@@ -62,6 +62,11 @@ PHOTOS_VIEW = pa.schema(
 )
 """The photos that are in the archive now: one row per path, by photo id and path, photos never read last."""
 
+MISSING = pa.schema(
+    [*PHOTOS_VIEW, pa.field("since", pa.int64(), nullable=False)], metadata={"faceindex.table": "missing.v1"}
+)
+"""Photos that are gone, and since when, in seconds since 1970: rows as they last stood in the view."""
+
 PLAN = pa.schema(
     [
         pa.field("batch", pa.string()),
@@ -92,6 +97,17 @@ CLUSTERS = pa.schema(
     metadata={"faceindex.table": "clusters.v1"},
 )
 """The faces that are in clusters, by face id; a face by itself is in none."""
+
+LINKS = pa.schema(
+    [
+        pa.field("face_id", ID, nullable=False),
+        pa.field("other_id", ID, nullable=False),
+        pa.field("log_odds", pa.float32(), nullable=False),
+        pa.field("inside", pa.bool_(), nullable=False),
+    ],
+    metadata={"faceindex.table": "links.v1"},
+)
+"""How likely faces of different clusters are one person, and the parts of clusters that may be two people's."""
 
 CROPS = pa.schema(
     [pa.field("face_id", ID, nullable=False), pa.field("jpeg", pa.binary(), nullable=False)],

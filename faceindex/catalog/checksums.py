@@ -9,7 +9,7 @@ from pathlib import Path
 
 import xxhash
 
-from faceindex.catalog.files import BLOCK_BYTES, Files
+from faceindex.catalog.files import BLOCK_BYTES, Files, reading
 from faceindex.errors import DamagedError
 from faceindex.types import FileEntry
 
@@ -59,7 +59,7 @@ def verified_path(files: Files, entry: FileEntry) -> Path:
     """
     path = files.local_path(entry.path)
     state = xxhash.xxh3_128()
-    with path.open("rb", buffering=0) as file:
+    with reading(path), path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK_BYTES):
             state.update(block)
         _require_same(files, entry, FileEntry(entry.path, file.tell(), str(state.hexdigest())))

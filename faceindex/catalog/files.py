@@ -19,7 +19,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -338,6 +338,11 @@ def _one_line(action: str, shown: str) -> Generator[None]:
         elif isinstance(error, FileNotFoundError):
             reason = "the catalog's folder is gone; is its disk mounted?"
         raise CatalogError(f"cannot {action} {shown}: {reason}") from error
+
+
+def reading(path: Path) -> AbstractContextManager[None]:
+    """Return a context for reading a local path, in which the system's errors become those that `Files.read` raises."""
+    return _one_line("read", str(path))
 
 
 def _make_folder(folder: Path) -> None:

@@ -70,6 +70,10 @@ class Generation:
     """Measured before publishing; None for an exact index."""
     clusters: FileEntry | None = None
     """The faces that are in clusters, `tables.CLUSTERS`; None before the first `faceindex cluster`."""
+    missing: FileEntry | None = None
+    """Photos that are gone and may come back, `tables.MISSING`; None where there are none."""
+    links: FileEntry | None = None
+    """Which clusters may be one person or two, `tables.LINKS`; made with the clusters."""
     cluster_count: int = 0
     calibration: Mapping[str, FileEntry] = field(default_factory=dict)
     """Files that decisions rest on, by what they hold."""
@@ -90,8 +94,7 @@ class Generation:
             yield self.tombstones
         for run in self.runs.values():
             yield from run
-        if self.clusters:
-            yield self.clusters
+        yield from (entry for entry in (self.missing, self.clusters, self.links) if entry)
         yield from self.calibration.values()
 
     def to_bytes(self) -> bytes:
@@ -130,6 +133,8 @@ class Generation:
             },
             "runs": {run: [entry.to_json() for entry in entries] for run, entries in self.runs.items()},
             "clusters": _optional_json(self.clusters),
+            "missing": _optional_json(self.missing),
+            "links": _optional_json(self.links),
             "cluster_count": self.cluster_count,
             "calibration": {name: entry.to_json() for name, entry in self.calibration.items()},
             "threshold": self.threshold,
@@ -183,6 +188,8 @@ class Generation:
             },
             # Manifests made before there were clusters and calibrations have none.
             clusters=_optional_entry(document.get("clusters")),
+            missing=_optional_entry(document.get("missing")),
+            links=_optional_entry(document.get("links")),
             cluster_count=document.get("cluster_count", 0),
             calibration={name: FileEntry.from_json(entry) for name, entry in document.get("calibration", {}).items()},
             threshold=document.get("threshold"),

@@ -72,6 +72,16 @@ def clusters_path(number: int) -> str:
     return f"{GENERATIONS}/{number:06d}.clusters.arrow"
 
 
+def missing_path(number: int) -> str:
+    """Return the path of the photos that are gone and may come back."""
+    return f"{GENERATIONS}/{number:06d}.missing.arrow"
+
+
+def links_path(number: int) -> str:
+    """Return the path of what is likely of the faces of different clusters."""
+    return f"{GENERATIONS}/{number:06d}.links.arrow"
+
+
 def calibration_path(number: int, name: str) -> str:
     """Return the path of a part of a generation's calibration: thresholds.json, cohort.arrow or people.arrow."""
     return f"{GENERATIONS}/{number:06d}.{name}"

@@ -62,10 +62,10 @@ def _local_lock(files: LocalFiles, owner: bytes) -> Generator[None]:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise CatalogError(f"cannot lock {path}: {error.strerror}; use another file system") from error
             raise _locked(files, os.pread(handle, 4096, 0), "wait for it or stop it") from error
-        # Whom the others will name. On a full disk the lock still holds, they are only told less.
+        # Whom the others will name. On a full disk the lock still holds, they are only told less. One write, with
+        # blanks over what stood there: they may be reading.
         try:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, owner, 0)
+            os.pwrite(handle, owner.ljust(os.fstat(handle).st_size), 0)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise CatalogError(f"cannot write {path}: {error.strerror}") from error

@@ -6,8 +6,8 @@ The same table gives the same bytes: nothing of the clock, the host or the run g
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faceindex.catalog.checksums import read_verified, verified_path, write_entry
-from faceindex.catalog.files import Files
+from faceindex.catalog.checksums import entry_of, read_verified, verified_path, write_entry
+from faceindex.catalog.files import Files, reading
 from faceindex.errors import DamagedError
 from faceindex.tables import map_arrow
 from faceindex.types import FileEntry
@@ -20,6 +20,24 @@ def write_table(files: Files, path: str, table: pa.Table) -> FileEntry:
     most on ids and embeddings. Page checksums are on, which costs nothing. Rows of photos shrink to two fifths by
     zstd; embeddings, coordinates and JPEG by 6 % at the price of half the reading speed, so they stay as they are.
     """
+    return write_entry(files, path, _encoded(table))
+
+
+def entry_of_whole(files: Files, path: str) -> FileEntry:
+    """Return what a generation will record of a file that none names yet, once it is known to be as it was written.
+
+    Its own checksums cover the pages only. But the same table gives the same bytes, which leaves the texts of its
+    metadata; those of embeddings are compared when they are published.
+
+    Raises:
+        DamagedError: the file is missing, or differs from what writing its table again gives.
+    """
+    if _encoded(read_table(files, path)) != files.read(path):
+        raise DamagedError(f"{files.root}/{path} is damaged: its table would be written otherwise")
+    return entry_of(files, path)
+
+
+def _encoded(table: pa.Table) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -29,7 +47,7 @@ def write_table(files: Files, path: str, table: pa.Table) -> FileEntry:
         write_statistics=False,
         write_page_checksum=True,
     )
-    return write_entry(files, path, memoryview(sink.getvalue()))
+    return memoryview(sink.getvalue()).cast("B")  # Arrow's bytes have signs, and would equal none of those read
 
 
 def read_table(files: Files, source: FileEntry | str, columns: list[str] | None = None) -> pa.Table:
@@ -69,4 +87,6 @@ def open_arrow(files: Files, entry: FileEntry) -> pa.Table:
     Raises:
         DamagedError: the file is missing or differs.
     """
-    return map_arrow(verified_path(files, entry))
+    path = verified_path(files, entry)
+    with reading(path):
+        return map_arrow(path)

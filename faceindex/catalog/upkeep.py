@@ -10,11 +10,15 @@ from faceindex.catalog.catalog import read_settings
 from faceindex.catalog.checksums import verify
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation, current, load, numbers
-from faceindex.errors import CatalogError, ConfigError
+from faceindex.errors import CatalogError, ConfigError, DamagedError
 from faceindex.types import FileEntry
 
 GRACE_S = 24 * 3600.0
 """How long readers may go on using a generation after it was superseded."""
+
+
+LOST = "restore it from a backup, or index the photos into a new catalog"
+SUPERSEDED = "no answer needs it: run `faceindex check --repair`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +40,33 @@ def check(files: Files) -> Iterator[Problem]:
     try:
         read_settings(files)
     except (CatalogError, ConfigError) as error:
-        yield _damage(layout.SETTINGS, error)
+        yield _damage(layout.SETTINGS, error, LOST)
     manifests: dict[int, Generation] = {}
     yield from _check_manifests(files, manifests)
     named: set[FileEntry] = set()
+    newest = True
     for number, generation in manifests.items():
         for entry in generation.entries():
             if entry not in named:
                 named.add(entry)
-                yield from _check_entry(files, entry, number)
+                yield from _check_entry(files, entry, number, _advice(entry.path) if newest else SUPERSEDED)
+        newest = False
     yield from _notes(files, {entry.path for entry in named})
 
 
 def _check_manifests(files: Files, whole: dict[int, Generation]) -> Iterator[Problem]:
     """Yield what is wrong with the manifests and `CURRENT`; put the whole manifests, newest first, into `whole`."""
     reported = set()
+    newest = True
     for number in reversed(numbers(files)):
         try:
             whole[number] = load(files, number)
+            newest = False
         except CatalogError as error:
             if files.exists(layout.generation_path(number)):
                 reported.add(str(error))
-                yield _damage(layout.generation_path(number), error)
+                yield _damage(layout.generation_path(number), error, LOST if newest else SUPERSEDED)
+                newest = False
     try:
         current(files)
     except CatalogError as error:
@@ -65,17 +74,45 @@ def _check_manifests(files: Files, whole: dict[int, Generation]) -> Iterator[Pro
             yield _damage(layout.CURRENT, error)
 
 
-def _check_entry(files: Files, entry: FileEntry, number: int) -> Iterator[Problem]:
+def _check_entry(files: Files, entry: FileEntry, number: int, advice: str) -> Iterator[Problem]:
     try:
         verify(files, entry)
     except CatalogError as error:
         # Another process may have retired the generation meanwhile.
         if files.exists(layout.generation_path(number)):
-            yield _damage(entry.path, error)
+            yield _damage(entry.path, error, advice)
 
 
-def _damage(path: str, error: Exception) -> Problem:
-    return Problem(path, str(error).removesuffix("; run `faceindex check`"), damaged=True)
+def _damage(path: str, error: Exception, advice: str = "") -> Problem:
+    detail = str(error).removesuffix("; run `faceindex check`")
+    return Problem(path, f"{detail}; {advice}" if advice and "; run `" not in detail else detail, damaged=True)
+
+
+def _advice(path: str) -> str:
+    """Return what to do about a damaged file that the newest generation names."""
+    rebuilt = (".tombstones.npy", ".thresholds.json", ".cohort.arrow", ".people.arrow")
+    if path.startswith(f"{layout.SHARDS}/") or path.endswith(rebuilt):
+        return "run `faceindex compact --rebuild`, then `faceindex check --repair`"
+    return LOST
+
+
+def drop_damaged(files: Files) -> list[int]:
+    """Forget superseded generations of which anything is damaged; return their numbers. For the writer lock's holder.
+
+    Nothing that is served needs them, and as long as they are there nothing can be collected.
+    """
+    served = current(files)
+    dropped = []
+    for number in numbers(files):
+        if served is None or number >= served.number:
+            continue
+        try:
+            for entry in load(files, number).entries():
+                verify(files, entry)
+        except DamagedError:
+            files.delete(layout.generation_path(number))
+            dropped.append(number)
+    return dropped
 
 
 def _notes(files: Files, named: set[str]) -> Iterator[Problem]:

@@ -7,7 +7,11 @@ from faceindex.cli.options import catalog_option, console, counted, json_option,
 
 @click.command()
 @catalog_option
-@click.option("--repair", is_flag=True, help="When CURRENT is lost, serve the newest generation that is whole.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Serve the newest generation whose manifest is whole, and forget older ones that are damaged.",
+)
 @click.option("--deep", is_flag=True, help="Hold the index against the stored embeddings too, face by face.")
 @json_option
 @click.pass_context
@@ -22,6 +26,7 @@ def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: b
     from faceindex.catalog.layout import CURRENT
     from faceindex.catalog.lock import writer_lock
     from faceindex.catalog.upkeep import check as problems_of
+    from faceindex.catalog.upkeep import drop_damaged
     from faceindex.identities.ledger import ledger_problems
 
     files = open_files(catalog)
@@ -30,6 +35,7 @@ def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: b
     if repair:
         with writer_lock(files, "faceindex check --repair"):
             restore_current(files)
+            drop_damaged(files)
     problems = [*problems_of(files), *ledger_problems(files)]
     lost = sum(problem.damaged for problem in problems)
     if deep and not lost and (served := current(files)):
@@ -46,10 +52,7 @@ def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: b
             mark = "[red]damaged[/]" if found.damaged else "[dim]note[/]"
             out.print(f"{mark} {printable(found.path)}: {printable(found.detail)}")
         if lost:
-            out.print(
-                f"{counted(lost, 'file')} damaged. Photos are untouched: restore the files from a backup, or "
-                f"index into a new catalog"
-            )
+            out.print(f"{counted(lost, 'file')} damaged; photos are untouched")
         elif not damaged:
             also = ", and the index holds each face once, as it is stored" if deep else ""
             out.print(f"[green]everything is as it was written{also}[/]")

@@ -135,6 +135,9 @@ def _show(report: "RunReport", catalog: str) -> None:
     )
     out.print(f"the catalog now holds {counted(sum(report.photos.values()), 'photo')} ({states})")
     out.print(f"and {counted(report.faces, 'face')} in generation {report.generation}")
+    told = [f"{count:,} {name}" for name, count in report.changes.items() if count and name not in ("new", "deleted")]
+    if told:
+        out.print(f"among them {', '.join(told)}")
     if report.queue_fill is not None:
         out.print(f"[dim]{_where_time_went(report)}[/]")
     if report.ignored:

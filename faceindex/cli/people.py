@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import rich_click as click
 
 from faceindex.cli.options import catalog_option, console, counted, json_option, print_json, printable
+from faceindex.wording import percent
 
 if TYPE_CHECKING:
     from faceindex.catalog.catalog import Catalog
@@ -256,6 +257,40 @@ def export_(file: str, catalog: str) -> None:
     else:
         write_private(Path(file), payload, "export")
         click.echo(f"wrote {counted(len(payload.splitlines()), 'event')} to {file}", err=True)
+
+
+@people.command()
+@click.option("-n", "count", type=click.IntRange(min=1), default=10, show_default=True, help="Questions at most.")
+@click.option("--yes", multiple=True, metavar="QUESTION", help="Answer a question with yes; may be given again.")
+@click.option("--no", multiple=True, metavar="QUESTION", help="Answer a question with no; may be given again.")
+@catalog_option
+@json_option
+def suggest(count: int, yes: tuple[str, ...], no: tuple[str, ...], catalog: str, as_json: bool) -> None:
+    """Ask what would settle most: who unknown faces are likely to be, which clusters are one person, or two.
+
+    An answer counts at once, and what was answered is not asked again. QUESTION is the word that one begins with.
+    """
+    from faceindex.people import answer_questions, suggestion_list
+
+    opened = _open(catalog)
+    if yes or no:
+        for event in answer_questions(opened.catalog, opened.generation, opened.people, opened.labelling, yes, no):
+            _tell(event, as_json=as_json)
+        return
+    document = suggestion_list(opened.catalog, opened.generation, opened.people, count)
+    if as_json:
+        print_json(document)
+        return
+    out = console()
+    for one in document["suggestions"]:
+        out.print(f"{one['question']}  [bold]{printable(one['text'])}[/] {percent(one['probability'])}")
+        out.print(f"[dim]faceindex people show {one['faces'][0][:12]}; the others {one['others'][0][:12]}[/]")
+    if document["suggestions"]:
+        out.print(
+            f"\n{counted(document['questions'], 'question')}; answer with faceindex people suggest --yes QUESTION"
+        )
+    else:
+        out.print("nothing to ask; name some people, and run `faceindex cluster` after indexing")
 
 
 @people.command("import")

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.catalog.checksums import sized_path, verified_path
-from faceindex.catalog.files import Files
+from faceindex.catalog.files import Files, reading
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.generations import Shard as RecordedShard
 from faceindex.catalog.live import read_tombstones
 from faceindex.gallery.ids import places_among
 from faceindex.gallery.search import Gallery
-from faceindex.gallery.shard import PAGE_SUMS, VECTORS, Shard
+from faceindex.gallery.shard import MANIFEST, PAGE_SUMS, VECTORS, Shard
 
 
 def open_gallery(files: Files, generation: Generation, alive: NDArray[np.void] | None = None) -> Gallery:
@@ -30,7 +30,9 @@ def open_gallery(files: Files, generation: Generation, alive: NDArray[np.void] |
     tombstones = read_tombstones(files, generation)
     shards = []
     for recorded in generation.shards:
-        shard = Shard(_paths(files, recorded), tombstones)
+        paths = _paths(files, recorded)
+        with reading(paths[MANIFEST].parent):
+            shard = Shard(paths, tombstones)
         if alive is not None:
             shard.alive &= places_among(shard.ids, alive.view(shard.ids.dtype)) >= 0
         shards.append(shard)

@@ -100,7 +100,7 @@ class Labelling:
                 )
             if len(chosen) < 2:
                 raise ConfigError("two faces are needed to say that they are the same person, got one")
-            if names:
+            if names and not all(place in people.names for place in chosen):
                 return Event(Kind.NAME, self._author, people.refs(chosen), person=names[0])
             return Event(Kind.SAME, self._author, people.refs(chosen))
 

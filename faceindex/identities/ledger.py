@@ -19,11 +19,11 @@ from pathlib import Path
 from blake3 import blake3
 
 from faceindex.catalog import layout
-from faceindex.catalog.files import Files, LocalFiles
+from faceindex.catalog.files import Files, LocalFiles, reading
 from faceindex.catalog.upkeep import Problem
 from faceindex.errors import CatalogError, ConfigError, DamagedError, LockedError
 from faceindex.identities.events import Event
-from faceindex.identities.state import State, state_of
+from faceindex.identities.state import State, continued, state_of
 
 APPLICATION_ID = 0x46414349
 """Tells SQLite files of ours from others: "FACI"."""
@@ -169,7 +169,9 @@ class Ledger:
         """Return the copies of the ledger, oldest first."""
         if self.path is None:
             return []
-        return sorted((self.path.parent / layout.LEDGER_BACKUPS).glob("[0-9]*.sqlite"))
+        folder = self.path.parent / layout.LEDGER_BACKUPS
+        with reading(folder):
+            return sorted(folder.glob("[0-9]*.sqlite"))
 
     def _there(self) -> bool:
         assert self.path is not None
@@ -202,7 +204,8 @@ class Ledger:
             raise DamagedError(f"{error}; {self._advice()}") from error
         events = [*events, *fresh]
         self._read = (len(events), events, digest)
-        self._state = state_of(events)
+        further = continued(self._state, fresh) if count else None
+        self._state = state_of(events) if further is None else further
         return self._state
 
     def _append(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
@@ -252,11 +255,12 @@ def ledger_problems(files: Files) -> Iterator[Problem]:
         yield Problem(layout.LEDGER, str(error), damaged=True)
     for copy in ledger.backups():
         try:
-            with _one_line(copy, "delete it"), closing(_connect(copy)) as connection:
+            with _one_line(copy, ""), closing(_connect(copy)) as connection:
                 _require_whole(connection)
                 _checked(connection, copy, 0, b"")
         except CatalogError as error:
-            yield Problem(f"{layout.LEDGER_BACKUPS}/{copy.name}", str(error), damaged=True)
+            advice = "; delete it" if isinstance(error, DamagedError) else ""
+            yield Problem(f"{layout.LEDGER_BACKUPS}/{copy.name}", f"{error}{advice}", damaged=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -329,7 +333,7 @@ def _chained(digest: bytes, line: str) -> bytes:
 def _require_whole(connection: sqlite3.Connection) -> None:
     found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
     if found != ["ok"]:
-        raise sqlite3.DatabaseError(str(found[0]))
+        raise sqlite3.DatabaseError(" ".join(str(found[0]).split()))  # it takes several lines
 
 
 def _put(target: Path, copy: Callable[[sqlite3.Connection], None]) -> None:

@@ -9,8 +9,10 @@ from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.parquet import open_arrow, read_table
 from faceindex.errors import CatalogError
+from faceindex.identities.grouping import regrouped
 from faceindex.identities.people import People, PeopleOf
 from faceindex.identities.selection import Clusters
+from faceindex.identities.suggestions import Question, questions, require_links
 from faceindex.tables import CLUSTERS, ID, from_id_column
 
 
@@ -41,15 +43,30 @@ def read_clusters(catalog: Catalog, generation: Generation) -> tuple[pa.Table, i
 
 
 def clusters_of(catalog: Catalog, generation: Generation, people: People) -> Clusters:
-    """Return the computed clusters of a generation, without the faces that are left out or live no more."""
-    table, _ = read_clusters(catalog, generation)
+    """Return the clusters of a generation as the ledger has them now, of faces that live and are not left out."""
+    return numbered_clusters_of(catalog, generation, people)[0]
+
+
+def numbered_clusters_of(catalog: Catalog, generation: Generation, people: People) -> tuple[dict[int, list[int]], int]:
+    """Return the same, and the next number for a cluster."""
+    table, first_free = read_clusters(catalog, generation)
     places = people.rows.find(from_id_column(table["face_id"]))
-    left_out = [people.places[face] for face in people.state.left_out if face in people.places]
-    kept = (places >= 0) & ~np.isin(places, left_out)
+    kept = places >= 0
     clusters: dict[int, list[int]] = {}
     for number, place in zip(table["cluster"].to_numpy()[kept].tolist(), places[kept].tolist(), strict=True):
         clusters.setdefault(number, []).append(place)
-    return clusters
+    return regrouped(clusters, people, first_free)
+
+
+def questions_of(catalog: Catalog, generation: Generation, people: People) -> list[Question]:
+    """Return what is worth asking about a generation now.
+
+    Raises:
+        ConfigError: its faces were not clustered yet.
+    """
+    links = require_links(open_arrow(catalog.files, generation.links) if generation.links else None)
+    clusters = clusters_of(catalog, generation, people)
+    return questions(people, clusters, links, catalog.settings.min_quality)
 
 
 def crops_of(catalog: Catalog, generation: Generation, people: People, places: NDArray[np.int64]) -> dict[int, bytes]:

@@ -4,7 +4,7 @@ Events count in their order, the later wins. Undone ones are left out and all ot
 exactly what was before, whatever was said in between.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from faceindex.identities.events import Event, FaceRef, Kind
@@ -30,6 +30,8 @@ class State:
     """Events that count, in order: the last is undone next."""
     undone: tuple[Event, ...] = ()
     """Events that may be redone, the last first: those undone since the last new one."""
+    fold: "_Fold | None" = field(default=None, compare=False, repr=False)
+    """Where to go on from when more is said."""
 
     @property
     def left_out(self) -> frozenset[bytes]:
@@ -59,10 +61,20 @@ def state_of(events: Iterable[Event]) -> State:
     return folded(stacks.counting(), tuple(stacks.undone))
 
 
+def continued(state: State, events: Sequence[Event]) -> State | None:
+    """Return what holds when these are said after all that a state knows; None if that must be told from the start."""
+    if state.fold is None or any(event.kind in (Kind.UNDO, Kind.REDO) for event in events):
+        return None
+    return _state(state.fold.copy(), events, state.done, ())
+
+
 def folded(done: tuple[Event, ...], undone: tuple[Event, ...] = ()) -> State:
     """Return what holds after events of which none undoes another."""
-    fold = _Fold()
-    for event in done:
+    return _state(_Fold(), done, (), undone)
+
+
+def _state(fold: "_Fold", events: Sequence[Event], before: tuple[Event, ...], undone: tuple[Event, ...]) -> State:
+    for event in events:
         for ref in (*event.faces, *event.others):
             fold.refs[ref.face_id] = ref
         fold.take(event)
@@ -74,8 +86,9 @@ def folded(done: tuple[Event, ...], undone: tuple[Event, ...] = ()) -> State:
         not_faces=frozenset(fold.not_faces),
         links=fold.links,
         refs=fold.refs,
-        done=done,
+        done=(*before, *events),
         undone=undone,
+        fold=fold,
     )
 
 
@@ -115,6 +128,13 @@ class _Fold:
         self.not_faces: set[bytes] = set()
         self.links: dict[tuple[bytes, bytes], bool] = {}
         self.refs: dict[bytes, FaceRef] = {}
+
+    def copy(self) -> "_Fold":
+        """Return one that can go on while states made of this one stay as they are."""
+        other = _Fold()
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy())
+        return other
 
     def take(self, event: Event) -> None:
         faces = [ref.face_id for ref in event.faces]

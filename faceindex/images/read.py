@@ -1,7 +1,11 @@
 """Reading a photo's bytes, once and whole, from disk or object store; knows nothing of what is in them."""
 
+import errno
 import os
+import random
 import stat
+import time
+from collections.abc import Callable
 
 from blake3 import blake3
 
@@ -13,6 +17,15 @@ from faceindex.types import PhotoRef, PhotoState
 
 MAX_BYTES = 500_000_000
 """Larger files are not read; a photo of 120 megapixels stored without compression is 360 MB."""
+
+
+WAITS_S = (0.2, 1.0)
+"""Before the second and the third attempt at reading what failed for a reason that may pass, more or less by half."""
+
+PASSING = frozenset(
+    (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET, errno.EAGAIN, errno.ENETDOWN, errno.EHOSTUNREACH)
+)
+"""Errors of disks and networks that may be gone a moment later; ESTALE is a file that an NFS server replaced."""
 
 
 def photo_id(payload: bytes) -> bytes:
@@ -34,7 +47,7 @@ def read_photo(ref: PhotoRef) -> bytes:
     if ref.size_bytes > MAX_BYTES:
         raise ItemError(PhotoState.TOO_LARGE, f"{ref.size_bytes} bytes, more than {MAX_BYTES}")
     try:
-        payload = _read_disk(ref) if protocol_of(os.fsdecode(ref.path)) is None else _read_store(ref)
+        payload = _patiently(_read_disk if protocol_of(os.fsdecode(ref.path)) is None else _read_store, ref)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ItemError(PhotoState.VANISHED, reason(error)) from error
     except PermissionError as error:
@@ -44,6 +57,19 @@ def read_photo(ref: PhotoRef) -> bytes:
     if not payload:
         raise ItemError(PhotoState.UNREADABLE, "empty file")
     return payload
+
+
+def _patiently(read: Callable[[PhotoRef], bytes], ref: PhotoRef) -> bytes:
+    """Read, and again after a while when that failed for a reason that may pass."""
+    for wait_s in WAITS_S:
+        try:
+            return read(ref)
+        except OSError as error:
+            # Clients of stores say what is permanent by an error of its own kind, and leave the number out otherwise.
+            if error.errno not in PASSING and (error.errno is not None or type(error) is not OSError):
+                raise
+        time.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 - workers should not all come back at once
+    return read(ref)
 
 
 def _read_disk(ref: PhotoRef) -> bytes:
@@ -71,7 +97,7 @@ def _read_store(ref: PhotoRef) -> bytes:
     except OSError:
         raise
     except Exception as error:  # clients of object stores raise what their network library does
-        raise ItemError(PhotoState.UNREADABLE, reason(error)) from error
+        raise OSError(reason(error)) from error
     _require_same(ref, len(payload), found.mtime_ns)
     _require_same(ref, found.size_bytes, found.mtime_ns)
     return payload

@@ -5,6 +5,7 @@ A batch that keeps killing workers is bisected until the photo that does it is a
 counted, the others are done.
 """
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
 from faceindex.errors import FaceIndexError, ItemError
@@ -26,6 +29,9 @@ ATTEMPTS = 2
 
 WINDOW_PER_WORKER = 3
 """Batches in flight for each worker: one running, the next waiting, one being handed over."""
+
+START_ATTEMPTS = 5
+"""Times workers may die while they start, and again while they load the networks."""
 
 KEEPER_PERIOD_S = 5
 """How often the number of workers is looked after."""
@@ -92,21 +98,66 @@ def connected(job: Job, workers: int, scheduler: str | None) -> Iterator[tuple[C
     """
     with dask.config.set(CONFIG):
         if scheduler:
-            with Client(scheduler, timeout="30s") as client:
-                client.register_plugin(JobPlugin(job))
+            with _reachable(scheduler), _client(scheduler) as client:
+                _equip(client, job)
                 yield client, max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
             return
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # loopback only, and any port: another cluster may have the usual one
-            silence_logs="CRITICAL",
-        )
+        cluster = local_cluster(workers)
         with cluster, Client(cluster) as client, _kept_at_strength(cluster, workers):
-            client.register_plugin(JobPlugin(job))
+            _equip(client, job)
             yield client, workers
+
+
+def _client(scheduler: str) -> Client:
+    try:
+        return Client(scheduler, timeout="30s")
+    except (OSError, ValueError) as error:  # an address that nobody answers at, or that is none
+        raise FaceIndexError(f"no Dask scheduler answers at {scheduler} ({error}); see that it runs") from error
+
+
+@contextmanager
+def _reachable(scheduler: str) -> Iterator[None]:
+    """Say in one line that the connection to a scheduler was lost; Dask would log traces of it too."""
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except (FutureCancelledError, CommClosedError) as error:
+        raise FaceIndexError(
+            f"the connection to the Dask scheduler {scheduler} was lost; see that it runs, and run the same command "
+            f"again: finished batches are kept"
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def local_cluster(workers: int) -> LocalCluster:
+    """Start workers on this machine, and once more if one of them dies before it is there."""
+    for _ in range(START_ATTEMPTS):
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",  # loopback only, and any port: another cluster may have the usual one
+                silence_logs="CRITICAL",
+            )
+        except RuntimeError as error:
+            reason = error.__cause__ or error
+    raise FaceIndexError(_keeps_ending("started", reason))
+
+
+def _equip(client: Client, job: Job) -> None:
+    """Have every worker load the networks. Dask tells those that start later, but gives up when one dies meanwhile."""
+    for _ in range(START_ATTEMPTS):
+        try:
+            client.register_plugin(JobPlugin(job))
+            return
+        except CommClosedError as error:
+            reason = error
+    raise FaceIndexError(_keeps_ending("loaded the networks", reason))
 
 
 @contextmanager
@@ -182,6 +233,13 @@ def _submit(
 ) -> tuple[Any, Batch]:
     key = f"faceindex-{batch.batch_id}-{attempt}"
     return client.submit(run_batch, batch, excluded or {}, key=key), batch
+
+
+def _keeps_ending(what: str, reason: BaseException) -> str:
+    return (
+        f"workers ended {START_ATTEMPTS} times while they {what}; the machine may be short of memory: try fewer "
+        f"--workers ({type(reason).__name__}: {reason})"
+    )
 
 
 def _keeps_dying(batch: Batch) -> str:

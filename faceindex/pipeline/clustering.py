@@ -13,12 +13,15 @@ from faceindex.catalog import generations, layout
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.parquet import write_arrow
+from faceindex.decisions.calibration import Calibration
+from faceindex.decisions.links import links
 from faceindex.gallery.opening import open_gallery
 from faceindex.identities.clustering import UNCLUSTERED, Wishes, cluster, limits_of, numbered
 from faceindex.identities.graph import neighbours_of
-from faceindex.identities.opening import read_clusters
+from faceindex.identities.opening import numbered_clusters_of, read_clusters
 from faceindex.identities.people import Constraints, People, PeopleOf
 from faceindex.identities.rows import positions
+from faceindex.identities.selection import Clusters
 from faceindex.identities.whispers import FREE
 from faceindex.machine import core_count
 from faceindex.tables import CLUSTERS, from_id_column, to_id_column
@@ -58,13 +61,15 @@ def publish_clusters(catalog: Catalog, served: Generation) -> Clustered:
     neighbours = neighbours_of(open_gallery(catalog.files, served), face_ids, core_count())
     wishes = _wishes(people, constraints, ids, catalog.settings.min_quality)
     labels = cluster(neighbours, wishes, limits)
-    before, first_free = read_clusters(catalog, served)
-    found, first_free = numbered(labels, _before(before, ids), first_free)
+    before, _ = read_clusters(catalog, served)
+    as_said, first_free = numbered_clusters_of(catalog, served, people)
+    found, first_free = numbered(labels, _before(people, as_said, ids), first_free)
     kept = found != UNCLUSTERED
     count = len(np.unique(found[kept]))
     table = pa.table([to_id_column(face_ids[kept]), pa.array(found[kept])], schema=CLUSTERS)
     finished = served
-    if served.clusters is None or not table.equals(before):
+    linked = links(Calibration.read(catalog.files, served), neighbours, labels, face_ids)
+    if served.clusters is None or served.links is None or not table.equals(before):
         number = served.number + 1
         named = table.replace_schema_metadata({**CLUSTERS.metadata, "faceindex.first_free": str(first_free)})
         finished = replace(
@@ -74,16 +79,19 @@ def publish_clusters(catalog: Catalog, served: Generation) -> Clustered:
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             clusters=write_arrow(catalog.files, layout.clusters_path(number), named),
             cluster_count=count,
+            links=write_arrow(catalog.files, layout.links_path(number), linked),
         )
         generations.publish(catalog.files, finished)
     return Clustered(finished, count, int(kept.sum()), int((~kept).sum()))
 
 
-def _before(table: pa.Table, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+def _before(people: People, clusters: Clusters, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
     """Return the cluster of each face so far, UNCLUSTERED for those without."""
-    place = positions(from_id_column(table["face_id"]).view(ids.dtype), ids)
-    known = np.append(table["cluster"].to_numpy(), UNCLUSTERED)
-    return np.asarray(known[place], np.int64)
+    known = np.full(len(ids), UNCLUSTERED, np.int64)
+    for number, faces in clusters.items():
+        places = positions(ids, people.rows.ids(np.array(faces, np.int64)).view(ids.dtype))
+        known[places[places >= 0]] = number
+    return known
 
 
 def _wishes(people: People, constraints: Constraints, ids: NDArray[np.bytes_], min_quality: float) -> Wishes:

@@ -5,6 +5,7 @@ published, and files have names made of what they hold: killed anywhere, the sam
 generation needs is removed once no reader can be using it any more (`upkeep.collect`).
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,11 +22,12 @@ from faceindex.catalog.files import Files
 from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import crops_path, faces_path, photos_path
 from faceindex.catalog.live import open_view, write_view
+from faceindex.catalog.missing import open_missing, within_grace, write_missing
 from faceindex.catalog.parquet import read_table, write_table
 from faceindex.decisions.calibrate import calibrated
 from faceindex.gallery.renew import with_gallery
 from faceindex.identities.ledger import Ledger
-from faceindex.tables import CROPS, PHOTOS, completed, from_id_column
+from faceindex.tables import CROPS, PHOTOS, PHOTOS_VIEW, completed, from_id_column
 
 MERGED_BYTES = 32 << 20
 """Data files are merged up to about this size, photos, faces and crops together: to read one photo's rows stays quick,
@@ -70,7 +72,8 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     """
     files = catalog.files
     view = open_view(files, served)
-    live = _Live(view)
+    missing = within_grace(open_missing(files, served), int(time.time()), catalog.settings.removal_grace_days)
+    live = _Live(pa.concat_tables([view, missing.select(PHOTOS_VIEW.names).cast(view.schema)]))
     merged = dict(served.batches)
     moved: dict[str, str] = {}
     for group in _groups(files, served, live):
@@ -92,13 +95,15 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         batches=merged,
         view=served.view if unchanged else write_view(files, number, _in_batches(view, moved)),
+        missing=served.missing if unchanged else write_missing(files, number, _in_batches(missing, moved)),
     )
     if rebuild:
         draft = replace(draft, shards=(), tombstones=None, quality=None)
     renewed = with_gallery(files, draft, catalog.settings.index, compact=True)
     if unchanged and renewed.shards == served.shards and not rebuild:
         return served
-    finished = calibrated(catalog, renewed, served)
+    # Drift is told against thresholds that a rebuild may be there to replace.
+    finished = calibrated(catalog, renewed, None if rebuild else served)
     generations.publish(files, finished)
     Ledger(files).backup(finished.number)
     return finished

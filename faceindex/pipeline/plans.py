@@ -11,7 +11,8 @@ import pyarrow as pa
 from faceindex.catalog import layout
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
-from faceindex.catalog.parquet import read_table, write_table
+from faceindex.catalog.parquet import entry_of_whole, read_table, write_table
+from faceindex.errors import DamagedError
 from faceindex.pipeline.batches import Batch
 from faceindex.tables import PLAN
 from faceindex.types import FileEntry, PhotoRef
@@ -68,8 +69,15 @@ def read_plan(files: Files, run: str) -> Plan:
 
 
 def unfinished_plans(files: Files, served: Generation | None) -> Iterator[Plan]:
-    """Yield the plans of runs that never published, oldest first."""
+    """Yield the plans of runs that never published, oldest first; damaged ones are dropped.
+
+    Nothing is lost with them: their photos are found again, and planned into the same batches.
+    """
     published = set(served.runs) if served else set()
     runs = {path.split("/")[1] for path in files.paths(layout.RUNS) if path.endswith("/plan.parquet")}
     for run in sorted(runs - published):
-        yield read_plan(files, run)
+        try:
+            entry_of_whole(files, layout.plan_path(run))
+            yield read_plan(files, run)
+        except DamagedError:
+            files.delete(layout.plan_path(run))

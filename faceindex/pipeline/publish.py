@@ -1,6 +1,7 @@
 """From finished batches to a served generation: the view of live photos, the gallery over live faces, the manifest."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,12 +16,14 @@ from faceindex.catalog.checksums import entry_of, write_entry
 from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import plan_path, report_path
 from faceindex.catalog.live import open_view, write_view
+from faceindex.catalog.missing import open_missing, still_missing, write_missing
 from faceindex.catalog.parquet import read_table
 from faceindex.decisions.calibrate import calibrated
 from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.renew import BUILD_BYTES, with_gallery
 from faceindex.identities.ledger import Ledger
 from faceindex.pipeline.batches import Known
+from faceindex.pipeline.changes import count_changes
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
 from faceindex.tables import PHOTOS_VIEW, completed, embedding_model, photo_results, require_model
@@ -60,7 +63,12 @@ def publish_plan(
     tables = {batch.batch_id: read_table(files, done[batch.batch_id].photos) for batch in plan.batches}
     for table in tables.values():
         report.of_results(photo_results(table))
-    view = _view(catalog, served, plan, tables)
+    before = open_view(files, served) if served else PHOTOS_VIEW.empty_table()
+    report.changes.update(count_changes(before, tables.values(), plan.gone))
+    view = _view(before, plan, tables)
+    gone = before.filter(pc.is_in(before["path"], value_set=pa.array(plan.gone, pa.binary())))
+    grace = catalog.settings.removal_grace_days
+    missing = still_missing(open_missing(files, served), gone, view, int(time.time()), grace)
     number = served.number + 1 if served else 1
     model, dimension = _model(catalog, served, done)
     counts = {row["values"]: row["counts"] for row in pc.value_counts(view["state"]).to_pylist()}
@@ -76,11 +84,13 @@ def publish_plan(
         face_count=0,
         batches={**(served.batches if served else {}), **done},
         view=write_view(files, number, view),
+        missing=write_missing(files, number, missing),
         recipe=served.recipe if served else IndexRecipe(EXACT),
         quality=served.quality if served else None,
         shards=served.shards if served else (),
         runs=served.runs if served else {},
         clusters=served.clusters if served else None,
+        links=served.links if served else None,
         cluster_count=served.cluster_count if served else 0,
         previous=served.number if served else None,
     )
@@ -141,14 +151,11 @@ def _serve(catalog: Catalog, finished: Generation) -> None:
     Ledger(catalog.files).backup(finished.number)
 
 
-def _view(catalog: Catalog, served: Generation | None, plan: Plan, tables: Mapping[str, pa.Table]) -> pa.Table:
-    """Return the live photos: those served, without the plan's paths, and the plan's own."""
-    parts = [PHOTOS_VIEW.empty_table()]
-    if served is not None:
-        before = open_view(catalog.files, served)
-        paths = [ref.path for batch in plan.batches for ref in batch.photos]
-        replaced = pc.is_in(before["path"], value_set=pa.array([*paths, *plan.gone], pa.binary()))
-        parts.append(before.filter(pc.invert(replaced)))
+def _view(before: pa.Table, plan: Plan, tables: Mapping[str, pa.Table]) -> pa.Table:
+    """Return the live photos: those before, without the plan's paths, and the plan's own."""
+    paths = [ref.path for batch in plan.batches for ref in batch.photos]
+    replaced = pc.is_in(before["path"], value_set=pa.array([*paths, *plan.gone], pa.binary()))
+    parts = [before.filter(pc.invert(replaced))]
     for batch, table in tables.items():
         named = table.append_column("batch", pa.array([batch] * len(table), pa.string()))
         parts.append(completed(named, PHOTOS_VIEW))

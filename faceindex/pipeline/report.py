@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,9 @@ from faceindex.catalog.generations import Generation
 from faceindex.clock import Clock
 from faceindex.images.crawl import CrawlReport
 from faceindex.types import DONE_STATES, PhotoResult
+
+CHANGES = ("new", "changed", "touched", "moved", "copied", "deleted", "offline")
+"""What may have happened to a photo since the last run; offline are those in folders that could not be listed."""
 
 
 @dataclass(slots=True)
@@ -24,6 +28,8 @@ class RunReport:
     """Photos this run read to the end, with or without a face."""
     unchanged: int = 0
     removed: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
+    """Photos by what happened to them since the last run, of CHANGES."""
     faces: int = 0
     """Faces in the catalog."""
     started: float = field(default_factory=time.perf_counter)
@@ -91,6 +97,7 @@ class RunReport:
             "embedded": self.embedded,
             "unchanged": self.unchanged,
             "removed": self.removed,
+            "changes": {name: self.changes[name] for name in CHANGES},
             "faces": self.faces,
             "seconds": round(self.seconds, 3),
             "photos_per_second": round(self.photos_per_second, 2),

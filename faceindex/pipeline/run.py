@@ -7,6 +7,7 @@ new is planned, so the data files become those of an undisturbed run.
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,13 +15,20 @@ from itertools import chain, takewhile
 from typing import Any
 
 from faceindex.catalog.catalog import Catalog
-from faceindex.catalog.checksums import entry_of
 from faceindex.catalog.files import open_files
 from faceindex.catalog.generations import BatchFiles, Generation
 from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
+from faceindex.catalog.parquet import entry_of_whole
 from faceindex.catalog.upkeep import collect
 from faceindex.config import Settings
-from faceindex.errors import CatalogError, ConfigError, InterruptedRunError, ModelMismatchError, NothingFoundError
+from faceindex.errors import (
+    CatalogError,
+    ConfigError,
+    DamagedError,
+    InterruptedRunError,
+    ModelMismatchError,
+    NothingFoundError,
+)
 from faceindex.faces.loading import settled_detector, settled_embedder
 from faceindex.faces.models import find
 from faceindex.gallery.recipe import EXACT, faces_needed, outdated
@@ -160,10 +168,12 @@ class _Run:
         changes = compare(self._until_stopped(seen), known, paths, retry_failed=self.options.retry_failed)
         unseen = tuple(problem.path for problem in self.crawled.problems)
         # A folder that could not be listed hides its photos; that is not the same as their being gone.
-        changes.gone = [path for path in changes.gone if not is_under(path, unseen)]
+        hidden = {path for path in changes.gone if is_under(path, unseen)}
+        changes.gone = [path for path in changes.gone if path not in hidden]
+        self.report.changes["offline"] = len(hidden)
         if not self.options.allow_removals:
             for root in paths:
-                _require_mounted(root, changes.gone, known)
+                _require_mounted(root, _not_moved(changes, known), known)
         self.report.of_crawl(self.crawled)
         # What this run has just finished for an interrupted one is not unchanged in the eyes of its user.
         self.report.unchanged = max(0, changes.unchanged_count - self.report.attempted)
@@ -243,8 +253,9 @@ class _Run:
         done: dict[str, BatchFiles] = {}
         missing: list[Batch] = []
         for batch in plan.batches:
-            if files.exists(photos_path(batch.batch_id)):
-                done[batch.batch_id] = _files_of(self.catalog, batch.batch_id)
+            entries = _files_of(self.catalog, batch.batch_id) if files.exists(photos_path(batch.batch_id)) else None
+            if entries:
+                done[batch.batch_id] = entries
             else:
                 missing.append(batch)
         finished = plan.photo_count - sum(len(batch.photos) for batch in missing)
@@ -343,9 +354,27 @@ def _absolute(root: str) -> str:
     return os.path.abspath(root.removeprefix("file://"))  # noqa: PTH100 - a Path cannot hold every name
 
 
-def _files_of(catalog: Catalog, batch: str) -> BatchFiles:
-    entries = [entry_of(catalog.files, path(batch)) for path in (photos_path, faces_path, crops_path)]
-    return BatchFiles(*entries)
+def _files_of(catalog: Catalog, batch: str) -> BatchFiles | None:
+    """Return the files of a batch that is done; None when one of them was lost or damaged since: it is done again."""
+    try:
+        return BatchFiles(
+            *(entry_of_whole(catalog.files, path(batch)) for path in (photos_path, faces_path, crops_path))
+        )
+    except DamagedError:
+        return None
+
+
+def _not_moved(changes: Changes, known: dict[bytes, Known]) -> list[bytes]:
+    """Return the paths that are gone without a new one of the same size and time, as a moved photo has."""
+    arrived = Counter((ref.size_bytes, ref.mtime_ns) for ref in changes.todo if ref.path not in known)
+    gone = []
+    for path in changes.gone:
+        look = (known[path].size_bytes, known[path].mtime_ns)
+        if arrived[look]:
+            arrived[look] -= 1
+        else:
+            gone.append(path)
+    return gone
 
 
 def _require_mounted(root: bytes, gone: Sequence[bytes], known: dict[bytes, Known]) -> None:

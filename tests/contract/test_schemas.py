@@ -11,6 +11,7 @@ import pytest
 from faceindex import tables
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import load
+from faceindex.pipeline.report import CHANGES
 from faceindex.types import ModelId, PhotoState
 from tests.support.catalogs import make_catalog
 
@@ -22,7 +23,9 @@ TABLES = {
     "faces": tables.faces_schema(DIMENSION, MODEL),
     "clusters": tables.CLUSTERS,
     "crops": tables.CROPS,
+    "links": tables.LINKS,
     "face_rows": tables.FACE_ROWS,
+    "missing": tables.MISSING,
     "plan": tables.PLAN,
     "photos_view": tables.PHOTOS_VIEW,
 }
@@ -118,6 +121,7 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "embedded": 10,
             "unchanged": 0,
             "removed": 0,
+            "changes": dict.fromkeys(CHANGES, 0),
             "faces": 12,
             "seconds": 3.5,
             "photos_per_second": 3.1,
@@ -224,6 +228,27 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "faces": 5120,
             "unclustered": 3566,
             "seconds": 2.413,
+        }
+    ],
+    "suggestions": [
+        {
+            "schema": "faceindex.suggestions/1",
+            "catalog": "/catalog",
+            "generation": 8,
+            "questions": 738,
+            "suggestions": [
+                {
+                    "question": "0123456789abcdef",
+                    "kind": "same",
+                    "cluster": 12,
+                    "faces": ["0123456789abcdef" * 2],
+                    "person": None,
+                    "other": None,
+                    "others": ["fedcba9876543210" * 2],
+                    "probability": 0.8846,
+                    "text": "Is this face of cluster 12 the same person as the other one?",
+                }
+            ],
         }
     ],
     "compact": [

@@ -176,3 +176,34 @@ def test_a_damaged_file_of_clusters_is_named(catalog: Path) -> None:
     done = CliRunner().invoke(cli, ["cluster", "-c", str(catalog)])
     assert done.exit_code == 5
     assert file.name in done.stderr
+
+
+def test_questions_about_faces_are_answered_once_and_at_once(tmp_path: Path, catalog: Path) -> None:
+    clustered(catalog)
+    first = min(clusters(catalog))
+    run("people", "name", first, "Anna", "-c", catalog)
+    apart = sorted(clusters(catalog))[1:3]
+    run("people", "merge", f"cluster:{apart[0]}", f"cluster:{apart[1]}", "-c", catalog)
+
+    assert len(clusters(catalog)) == PEOPLE - 1, "said a moment ago, and not clustered since"
+    imported(tmp_path, np.arange(PEOPLE), seed=2)
+    clustered(catalog)
+    asked = json.loads(run("people", "suggest", "-c", catalog, "--json").stdout)
+    jsonschema.validate(asked, json.loads((ROOT / "schemas" / "suggestions.v1.json").read_text()))
+    [about_anna] = [one for one in asked["suggestions"] if one["person"] == "Anna"]
+    run("people", "suggest", "--yes", about_anna["question"], "-c", catalog)
+
+    people = json.loads(run("people", "list", "-c", catalog, "--json").stdout)["people"]
+    assert [(one["person"], one["faces"]) for one in people] == [("Anna", FACES + 1)]
+    after = json.loads(run("people", "suggest", "-c", catalog, "--json").stdout)
+    assert about_anna["question"] not in [one["question"] for one in after["suggestions"]]
+    again = CliRunner().invoke(cli, ["people", "suggest", "--yes", about_anna["question"], "-c", str(catalog)])
+    assert again.exit_code == 4
+    assert "is open" in again.stderr
+
+
+def test_nothing_is_asked_before_the_faces_were_clustered(catalog: Path) -> None:
+    done = CliRunner().invoke(cli, ["people", "suggest", "-c", str(catalog)])
+
+    assert done.exit_code == 2
+    assert "run `faceindex cluster`" in done.stderr

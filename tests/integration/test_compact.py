@@ -123,7 +123,7 @@ def test_a_name_that_was_corrected_stays_so(made: Path, tmp_path: Path) -> None:
 def test_photos_stay_known_after_their_first_copy_went(tmp_path: Path) -> None:
     photos = make_archive(tmp_path / "photos", count=6)
     shutil.copy(photos / "00.jpg", photos / "z copy of 00.jpg")
-    catalog = Catalog.create(str(tmp_path / "catalog"), Settings(batch_photos=2))
+    catalog = Catalog.create(str(tmp_path / "catalog"), Settings(batch_photos=2, removal_grace_days=0))
     options = IndexOptions(workers=0, allow_removals=True)
     index_photos(catalog.root, [str(photos)], options)
     # The face of the copy stands in the batch of the photo that goes.

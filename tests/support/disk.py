@@ -1,9 +1,11 @@
 """Disks that fail: system calls watched and refused, small file systems, and what a power cut leaves behind."""
 
+import gc
 import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-CALLS = ("mkdir", "open", "write", "fsync", "replace")
+CALLS = ("mkdir", "open", "write", "fsync", "replace", "unlink", "rmdir")
 """The system calls by which a catalog changes anything."""
 
 
@@ -41,6 +43,32 @@ def watched(root: Path, before: Callable[[str, tuple[Any, ...]], None]) -> Itera
         yield
 
 
+_watching: list[tuple[Path, Callable[[str, tuple[Any, ...]], None]]] = []
+
+
+def _audited(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching and event in ("open", "os.scandir", "os.listdir") and isinstance(arguments[0], str | os.PathLike):
+        root, before = _watching[-1]
+        if Path(arguments[0]).is_relative_to(root) and not (event == "open" and arguments[2] & os.O_CREAT):
+            before(event, arguments)
+
+
+@contextmanager
+def opened(root: Path, before: Callable[[str, tuple[Any, ...]], None]) -> Iterator[None]:
+    """Call `before` with every file opened for reading and every folder listed under `root`."""
+    if not _hooked:
+        sys.addaudithook(_audited)  # it stays for good, so it is put there once
+        _hooked.append(True)
+    _watching.append((root, before))
+    try:
+        yield
+    finally:
+        _watching.pop()
+
+
+_hooked: list[bool] = []
+
+
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
     """Mount a file system of a few megabytes, where the system lets us."""
@@ -52,6 +80,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()  # memory maps of files on it
         subprocess.run(["umount", folder], check=True)
 
 
@@ -74,6 +103,8 @@ class Disk:
         self._seen: dict[Path, int] = {}
         self._safe: dict[Path, int] = {}
         self._unsafe_folders: set[Path] = set()
+        self.removed: set[Path] = set()
+        """Names that are gone for good."""
         self._pending: list[tuple[Path, Callable[[], None]]] = []
         """What a flush of a folder makes safe."""
 
@@ -90,9 +121,9 @@ class Disk:
         written, flushed = self._bytes[self._seen[path]]
         self._bytes[self._seen[path]] = (written + data, flushed)
 
-    def flush(self, path: Path, _: Any) -> None:
-        written, _flushed = self._bytes[self._seen[path]]
-        self._bytes[self._seen[path]] = (written, written)
+    def flush(self, path: Path, data: bytes) -> None:
+        # What SQLite wrote nobody has seen; now it is there.
+        self._bytes[self._seen[path]] = (data, data)
 
     def rename(self, path: Path, new: Path) -> None:
         file = self._seen[new] = self._seen.pop(path)
@@ -100,8 +131,21 @@ class Disk:
         def become_safe() -> None:
             self._safe.pop(path, None)
             self._safe[new] = file
+            self.removed.discard(new)
 
         self._pending.append((path.parent, become_safe))
+
+    def unlink(self, path: Path, _: Any) -> None:
+        self._seen.pop(path, None)
+
+        def become_safe() -> None:
+            self._safe.pop(path, None)
+            self.removed.add(path)
+
+        self._pending.append((path.parent, become_safe))
+
+    def rmdir(self, path: Path, _: Any) -> None:
+        """A folder without files is none of a catalog's."""
 
     def flush_folder(self, path: Path, _: Any) -> None:
         for folder, become_safe in self._pending:
@@ -114,22 +158,31 @@ class Disk:
         for folder, _ in list(self._pending):
             self.flush_folder(folder, None)
 
-    def files(self, kept: float) -> dict[Path, bytes]:
-        """Return the files there are, with this share of the bytes that were never flushed."""
+    def files(self, kept: float, *, zeros: bool) -> dict[Path, bytes]:
+        """Return the files there are, with this share of the bytes that were never flushed, and zeros for the rest."""
         found = {}
         for path, file in self._safe.items():
             written, flushed = self._bytes[file]
             rest = written[len(flushed) :]
             if not self._unsafe_folders & set(path.parents):
-                found[path] = flushed + rest[: int(len(rest) * kept)]
+                left = rest[: int(len(rest) * kept)]
+                found[path] = flushed + (left.ljust(len(rest), b"\0") if zeros else left)
         return found
 
 
 class PowerCut:
     """Records what a program does to a folder, and makes what the disk may hold had the power failed meanwhile."""
 
-    LOSSES = ((False, 0.0), (True, 0.0), (True, 0.5), (True, 1.0))
-    """Whether names that were not flushed are kept, and how much of the bytes that were not."""
+    LOSSES = (
+        (False, 0.0, False),
+        (True, 0.0, False),
+        (True, 0.5, False),
+        (True, 1.0, False),
+        (True, 0.0, True),
+        (True, 0.5, True),
+    )
+    """Whether names that were not flushed are kept, how much of the bytes that were not, and whether zeros stand for
+    those that are lost."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -144,20 +197,24 @@ class PowerCut:
             self.events.append(("rename", path, Path(arguments[1]).relative_to(self._folder)))
         elif name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode):
             self.events.append(("flush_folder", path, None))
+        elif name == "fsync":
+            self.events.append(("flush", path, target(arguments[0]).read_bytes()))
         else:
-            self.events.append(({"fsync": "flush"}.get(name, name), path, None))
+            self.events.append((name, path, None))
 
     def outcomes(self, before: Path, after: Path) -> Iterator[int]:
         """Make `after` from `before`, as it may be after each event; yield how many events were done."""
         for count in range(len(self.events) + 1):
-            for names_kept, bytes_kept in self.LOSSES:
+            for names_kept, bytes_kept, zeros in self.LOSSES:
                 disk = Disk()
                 for kind, path, detail in self.events[:count]:
                     getattr(disk, kind)(path, detail)
                 if names_kept:
                     disk.keep_names()
                 shutil.copytree(before, after)
-                for path, content in disk.files(bytes_kept).items():
+                for path in disk.removed:
+                    (after / path).unlink(missing_ok=True)
+                for path, content in disk.files(bytes_kept, zeros=zeros).items():
                     (after / path).parent.mkdir(parents=True, exist_ok=True)
                     (after / path).write_bytes(content)
                 yield count

@@ -41,7 +41,7 @@ def forget(catalog: Catalog, names: Sequence[str]) -> Generation:
 
 def make_imported(root: Path, index: str) -> Catalog:
     """Return a catalog of four imports, the last of which replaces faces of the first, and a deletion."""
-    catalog = Catalog.create(str(root), Settings(embedder=MODEL, index=index))
+    catalog = Catalog.create(str(root), Settings(embedder=MODEL, index=index, removal_grace_days=0))
     file = root.parent / f"{root.name}.npz"
     rows = np.arange(len(VECTORS))
     for part in (rows[:200], rows[200:240], rows[240:285]):

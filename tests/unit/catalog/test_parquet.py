@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from faceindex.catalog.files import Files, open_files
-from faceindex.catalog.parquet import open_arrow, read_table, write_arrow, write_table
+from faceindex.catalog.parquet import entry_of_whole, open_arrow, read_table, write_arrow, write_table
 from faceindex.errors import DamagedError
 from faceindex.tables import PLAN, embedding_model, faces_tables, from_float16_column, photos_table
 from tests.support.catalogs import DIMENSION, MODEL, photo_results
@@ -123,3 +123,15 @@ def test_an_arrow_file_is_mapped_not_read_into_memory(files: Files) -> None:
 
     assert opened.num_rows == 4000
     assert pa.total_allocated_bytes() - before < 100_000
+
+
+@pytest.mark.parametrize("kind", ["photos", "crops", "plan"])
+def test_a_file_that_nothing_records_is_known_to_be_whole_or_not(files: Files, kind: str) -> None:
+    entry = write_table(files, "file", tables()[kind])
+    data = files.read("file")
+    assert entry_of_whole(files, "file") == entry
+
+    for place in np.random.default_rng(3).integers(0, len(data), 100).tolist():
+        files.write("file", data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        with pytest.raises(DamagedError, match="file"):
+            entry_of_whole(files, "file")

@@ -1,9 +1,12 @@
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import blake3
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from faceindex.errors import ItemError
 from faceindex.images import read
@@ -171,3 +174,71 @@ def test_a_name_that_is_not_utf8_can_be_read_by_url(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff\xfe.jpg")).write_bytes(b"bytes")
 
     assert read_photo(ref_of(f"local://{tmp_path}")) == b"bytes"
+
+
+class Unsteady(MemoryFileSystem):  # type: ignore[misc]
+    """A store whose network fails some times, as ones outside our reach do."""
+
+    protocol = "unsteady"
+    failures: list[Exception] = []  # noqa: RUF012 - shared by all instances, as the network is
+    attempts = 0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        stripped: str = super()._strip_protocol(path.replace("unsteady://", "memory://"))
+        return stripped
+
+    def cat_file(self, *arguments: Any, **options: Any) -> bytes:
+        type(self).attempts += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        payload: bytes = super().cat_file(*arguments, **options)
+        return payload
+
+
+class ThrottledError(Exception):
+    """As the clients of stores raise errors of their own."""
+
+
+@pytest.mark.parametrize(
+    ("failures", "attempts", "outcome"),
+    [
+        ([ConnectionResetError(errno.ECONNRESET, "reset"), ThrottledError("SlowDown")], 3, "read"),
+        ([ThrottledError("SlowDown")] * 3, 3, "unreadable"),
+        ([PermissionError("AccessDenied")], 1, "denied"),
+        ([FileNotFoundError("NoSuchKey")], 1, "vanished"),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_what_does_not_is_not(
+    monkeypatch: pytest.MonkeyPatch, failures: list[Exception], attempts: int, outcome: str
+) -> None:
+    monkeypatch.setattr(read, "WAITS_S", (0.001, 0.001))
+    fsspec.register_implementation("unsteady", Unsteady, clobber=True)
+    MemoryFileSystem().pipe_file("/bucket/a.jpg", b"photo")
+    monkeypatch.setattr(Unsteady, "failures", [])
+    monkeypatch.setattr(Unsteady, "attempts", 0)
+    try:
+        ref = ref_of("unsteady://bucket/a.jpg")
+        monkeypatch.setattr(Unsteady, "failures", list(failures))
+        if outcome == "read":
+            assert read_photo(ref) == b"photo"
+        else:
+            assert state_of(ref) == outcome
+    finally:
+        MemoryFileSystem().rm("/bucket", recursive=True)
+    assert Unsteady.attempts == attempts
+
+
+def test_a_file_that_a_server_replaced_is_opened_again(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "WAITS_S", (0.001, 0.001))
+    ref, opened, stale = ref_of(photo), os.open, [OSError(errno.ESTALE, "Stale file handle")]
+
+    def open_(*arguments: Any, **options: Any) -> int:
+        if stale:
+            raise stale.pop()
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(os, "open", open_)
+
+    assert read_photo(ref) == photo.read_bytes()
+    assert not stale

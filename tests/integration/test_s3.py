@@ -1,0 +1,159 @@
+"""Photos and catalogs in an S3 bucket, on a real server of that protocol."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.archives import ROOT, make_archive
+
+pytest.importorskip("moto.server", reason="a local S3 server is needed: pip install 'faceindex[dev]'")
+s3fs = pytest.importorskip("s3fs")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A process that speaks S3 on loopback; returns its URL."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "moto.server", "-p", url.rpartition(":")[2]]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(300):
+                try:
+                    urlopen(url).close()
+                    break
+                except URLError:
+                    assert process.poll() is None, "the S3 server has ended"
+                    time.sleep(0.1)
+            yield url
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A bucket of its own, with five photos under `photos`, and the environment to reach it."""
+    for name, value in environment(server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    name = f"bucket-{time.monotonic_ns()}"
+    files = s3fs.S3FileSystem(endpoint_url=server, skip_instance_cache=True)
+    files.mkdir(name)
+    here = make_archive(tmp_path / "all", count=5)
+    (tmp_path / "here").mkdir()
+    for photo in sorted(here.glob("0?.jpg")):
+        shutil.copy(photo, tmp_path / "here")
+        files.put(str(photo), f"{name}/photos/{photo.name}")
+    return name
+
+
+def environment(server: str) -> Mapping[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": server,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def faceindex(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "faceindex.cli.main", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def index(bucket: str, *more: object) -> dict[str, object]:
+    where = ["index", f"s3://{bucket}/photos", "-c", f"s3://{bucket}/catalog", "--workers", 0, "--json"]
+    document: dict[str, object] = json.loads(faceindex(*where, *more).stdout)
+    return document
+
+
+def test_photos_and_catalog_in_a_bucket_are_indexed_once_and_searched(bucket: str, server: str, tmp_path: Path) -> None:
+    first, again = index(bucket), index(bucket)
+    assert (first["embedded"], again["embedded"], again["unchanged"]) == (5, 0, 5)
+    files = s3fs.S3FileSystem(endpoint_url=server, skip_instance_cache=True)
+    files.copy(f"{bucket}/photos/00.jpg", f"{bucket}/photos/copy.jpg")
+    third = index(bucket)
+    assert third["embedded"] == 1
+    assert third["changes"]["copied"] == 1  # type: ignore[index]
+
+    catalog = f"s3://{bucket}/catalog"
+    query = tmp_path / "query.jpg"
+    files.get(f"{bucket}/photos/01.jpg", str(query))
+    found = json.loads(faceindex("search", query, "-c", catalog, "--json").stdout)
+    assert found["faces"][0]["candidates"][0]["photo"] == f"s3://{bucket}/photos/01.jpg"
+    assert found["generation"] == third["generation"]
+    status = json.loads(faceindex("status", "-c", catalog, "--json").stdout)
+    assert sum(status["photos"].values()) == 6
+    faceindex("check", "-c", catalog)
+    faceindex("compact", "-c", catalog)
+    faceindex("check", "--deep", "-c", catalog)
+
+
+def test_a_second_writer_is_told_who_writes(bucket: str, server: str) -> None:
+    index(bucket)
+    catalog = f"s3://{bucket}/catalog"
+    holding = (
+        "import sys, time\nfrom faceindex.catalog.catalog import Catalog\n"
+        f"with Catalog.open({catalog!r}).lock('the first writer'):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE, text=True, cwd=ROOT) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "held\n"
+        second = faceindex("index", f"s3://{bucket}/photos", "-c", catalog, "--workers", 0, code=75)
+        first.send_signal(signal.SIGINT)
+    assert "the first writer" in second.stderr
+    assert index(bucket)["embedded"] == 0
+
+
+def test_photos_in_a_bucket_may_be_indexed_here_and_those_here_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    faceindex("index", f"s3://{bucket}/photos", "-c", tmp_path / "catalog", "--workers", 0)
+    faceindex("index", tmp_path / "here", "-c", f"s3://{bucket}/other", "--workers", 2)
+
+    here, there = (
+        json.loads(faceindex("status", "-c", catalog, "--json").stdout)
+        for catalog in (tmp_path / "catalog", f"s3://{bucket}/other")
+    )
+    assert here["photos"] == there["photos"]
+    assert here["faces"] == there["faces"] == 5
+
+
+@pytest.mark.parametrize("what", ["photos", "catalog"])
+def test_a_bucket_that_is_not_there_is_told_in_one_line(bucket: str, tmp_path: Path, what: str) -> None:
+    nowhere = f"s3://{bucket}-nowhere/x"
+    photos = nowhere if what == "photos" else str(tmp_path / "here")
+    catalog = nowhere if what == "catalog" else str(tmp_path / "catalog")
+
+    done = faceindex("index", photos, "-c", catalog, "--workers", 0, code=2 if what == "photos" else 1)
+
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert nowhere in done.stderr
+
+
+def test_a_server_that_does_not_answer_is_told_in_one_line(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+
+    done = faceindex("index", f"s3://{bucket}/photos", "-c", tmp_path / "catalog", "--workers", 0, code=2)
+
+    assert len(done.stderr.strip().splitlines()) == 1
