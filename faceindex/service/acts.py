@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -19,6 +20,7 @@ from faceindex.wording import visible
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 Text = Annotated[str, Form()]
+MOST_SKIPPED = 100
 Act = Literal["name", "split", "not", "ignore", "not-a-face"]
 
 
@@ -31,7 +33,6 @@ def say(
     name: Text = "",
     face: Annotated[list[str] | None, Form()] = None,
     cluster: Annotated[int, Form()] = 0,
-    key: Text = "",
     person: Text = "",
     digest: Text = "",
 ) -> Response:
@@ -39,7 +40,7 @@ def say(
     snapshot: Snapshot = request.app.state.archive.snapshot()
     chosen = places_of(snapshot.people, face or [])
     if kind == "group":
-        return _of_group(request, snapshot, act, (cluster, key), chosen, known_as(snapshot.people, name), digest, at)
+        return _of_group(request, snapshot, act, cluster, chosen, known_as(snapshot.people, name), digest, at)
     if not chosen:
         raise ConfigError("no face was selected; select the faces that are meant")
     to = known_as(snapshot.people, name)
@@ -47,6 +48,28 @@ def say(
         event = _say(request, lambda labelling: _of_person(labelling, snapshot, act, person, chosen, to))
     else:
         event = _say(request, lambda labelling: _of_faces(labelling, act, person, chosen, to))
+    return _go(at, event, at)
+
+
+@router.post("/answer")
+def answer(
+    request: Request,
+    question: Text,
+    answer: Annotated[Literal["yes", "no", "skip"], Form()],
+    at: Text = "/questions",
+    skipped: Text = "",
+    person: Text = "",
+) -> Response:
+    """Take the answer to a question; skipped ones are not shown again until the page is opened anew."""
+    if answer == "skip":
+        again = ",".join([*filter(None, skipped.split(",")), question][-MOST_SKIPPED:])
+        return RedirectResponse(
+            "/questions?" + urlencode({"skipped": again, **({"person": person} if person else {})}), status_code=303
+        )
+    asked = next((one for one in request.app.state.archive.questions() if one.question_id == question), None)
+    if asked is None:
+        raise NothingFoundError("this question is not open any more; go on to the next")
+    event = _say(request, lambda labelling: asked.answer(labelling, yes=answer == "yes"))
     return _go(at, event, at)
 
 
@@ -106,13 +129,13 @@ def _of_group(
     request: Request,
     snapshot: Snapshot,
     act: Act,
-    which: tuple[int, str],
+    cluster: int,
     chosen: tuple[int, ...],
     name: str,
     digest: str,
     at: str,
 ) -> Response:
-    position, group = find_group(snapshot, *which)
+    position, group = find_group(snapshot, cluster)
     if not chosen and digest != digest_of(snapshot, group.places):
         raise ConfigError("this group has changed since it was shown; look at it again")
     if stray := set(chosen) - set(group.places):

@@ -11,8 +11,10 @@ from fastapi.responses import HTMLResponse
 
 from faceindex.answers import SearchAnswer
 from faceindex.errors import ConfigError
+from faceindex.identities.suggestions import Question
 from faceindex.service import records, views
 from faceindex.service.problems import PageRoute
+from faceindex.service.questions import question_views
 from faceindex.service.shown import here, render
 from faceindex.service.views import Snapshot
 from faceindex.types import Image
@@ -30,7 +32,7 @@ DEFAULT_RATE = "0.01"
 def home(request: Request) -> HTMLResponse:
     """Show what is there, and what to do next."""
     snapshot = _snapshot(request)
-    return render(request, snapshot, "home.html", home=records.home(snapshot), asked=[])
+    return render(request, snapshot, "home.html", home=records.home(snapshot), questions=len(_questions(request)))
 
 
 @router.get("/unknown", response_class=HTMLResponse)
@@ -42,10 +44,10 @@ def unknown(request: Request, page: Page = 1) -> HTMLResponse:
 
 
 @router.get("/unknown/{cluster}", response_class=HTMLResponse)
-def group(request: Request, cluster: int, key: str = "", page: Page = 1) -> HTMLResponse:
+def group(request: Request, cluster: int, page: Page = 1) -> HTMLResponse:
     """Show one group: all its faces, to be named or corrected."""
     snapshot = _snapshot(request)
-    shown = views.group_page(snapshot, cluster, key, page)
+    shown = views.group_page(snapshot, cluster, page)
     names = views.people_by_count(snapshot)
     return render(request, snapshot, "group.html", shown=shown, names=names, page_url=_pager(request))
 
@@ -64,7 +66,19 @@ def person(request: Request, name: str, page: Page = 1) -> HTMLResponse:
     snapshot = _snapshot(request)
     shown = views.person_page(snapshot, name, page)
     names = views.people_by_count(snapshot)
-    return render(request, snapshot, "person.html", shown=shown, names=names, asked=[], page_url=_pager(request))
+    asked = sum(one.person == name for one in _questions(request))
+    return render(request, snapshot, "person.html", shown=shown, names=names, questions=asked, page_url=_pager(request))
+
+
+@router.get("/questions", response_class=HTMLResponse)
+def questions(request: Request, skipped: str = "", person: str = "") -> HTMLResponse:
+    """Ask what would settle most, of everybody or of one person."""
+    snapshot = _snapshot(request)
+    passed = set(skipped.split(","))
+    asked = [one for one in _questions(request) if one.question_id not in passed and person in ("", one.person)]
+    shown = question_views(snapshot, asked[:1])
+    first = shown[0] if shown else None
+    return render(request, snapshot, "questions.html", shown=first, left=len(asked), skipped=skipped, person=person)
 
 
 @router.get("/photos/{photo_id}", response_class=HTMLResponse)
@@ -129,6 +143,11 @@ def settings(request: Request) -> HTMLResponse:
 def _snapshot(request: Request) -> Snapshot:
     snapshot: Snapshot = request.app.state.archive.snapshot()
     return snapshot
+
+
+def _questions(request: Request) -> list[Question]:
+    questions: list[Question] = request.app.state.archive.questions()
+    return questions
 
 
 def _pager(request: Request) -> Callable[[int], str]:

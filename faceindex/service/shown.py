@@ -43,7 +43,7 @@ def person_url(name: str) -> str:
 
 def group_url(group: GroupView) -> str:
     """Return where a group's page is."""
-    return f"/unknown/{group.cluster}" + (f"?key={group.key}" if group.key else "")
+    return f"/unknown/{group.cluster}"
 
 
 def local(url: str, otherwise: str = "/") -> str:

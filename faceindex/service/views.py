@@ -1,5 +1,6 @@
 """What pages show of people and faces, from a snapshot of the catalog: plain values, no HTML and no pixels."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import fsdecode
@@ -16,7 +17,6 @@ from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import rows_of
 from faceindex.errors import NothingFoundError
 from faceindex.faces.prominence import by_prominence
-from faceindex.identities.groups import Group, unknown_groups
 from faceindex.identities.people import EDGES, People
 from faceindex.identities.selection import Clusters
 from faceindex.tables import IMPORTED, from_id_column
@@ -47,7 +47,7 @@ class Snapshot(Protocol):
 
     @property
     def clusters(self) -> Clusters:
-        """The computed clusters, without faces that are left out."""
+        """The clusters as the ledger has them now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,20 @@ class FaceView:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Faces of a cluster that have no name."""
+
+    cluster: int
+    places: tuple[int, ...]
+    near: str | None
+    """Who most named faces of the cluster are; None where there are none, or a face was said to be somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupView:
     """A group of unknown faces in a list."""
 
     cluster: int
-    key: str
-    """Id of a face of the group, which finds it again; empty for the largest group of its cluster."""
     count: int
     covers: list[FaceView]
     near: str | None
@@ -147,7 +155,14 @@ def groups_of(snapshot: Snapshot) -> list[Group]:
     """Return the groups of unknown faces, the largest first; worked out once for each state of the ledger."""
     known = _groups.get(snapshot.people)
     if known is None or known[0] is not snapshot.clusters:
-        known = (snapshot.clusters, unknown_groups(snapshot.people, snapshot.clusters))
+        names = snapshot.people.names
+        free = (
+            (number, places, tuple(place for place in places if place not in names))
+            for number, places in snapshot.clusters.items()
+        )
+        groups = [Group(number, left, _near(snapshot.people, places, left)) for number, places, left in free if left]
+        groups.sort(key=lambda group: (-len(group.places), group.cluster))
+        known = (snapshot.clusters, groups)
         _groups[snapshot.people] = known
     return known[1]
 
@@ -163,33 +178,27 @@ def group_views(snapshot: Snapshot, groups: Sequence[Group]) -> list[GroupView]:
     """Return groups with the faces that stand for them."""
     covers = _covers(snapshot, [group.places for group in groups])
     return [
-        GroupView(group.cluster, "" if group.first else faces[0].face_id, len(group.places), faces, group.near)
+        GroupView(group.cluster, len(group.places), faces, group.near)
         for group, faces in zip(groups, covers, strict=True)
     ]
 
 
-def find_group(snapshot: Snapshot, cluster: int, key: str = "") -> tuple[int, Group]:
-    """Return a group and its position in the list.
-
-    Args:
-        snapshot: now.
-        cluster: its number.
-        key: id of a face of it; empty for the largest group of the cluster.
+def find_group(snapshot: Snapshot, cluster: int) -> tuple[int, Group]:
+    """Return the faces of a cluster without a name, and their position in the list.
 
     Raises:
-        NothingFoundError: there is none any more.
+        NothingFoundError: there are none.
     """
-    wanted = _place(snapshot.people, key) if key else None
     for position, group in enumerate(groups_of(snapshot)):
-        if (group.cluster == cluster and group.first) if wanted is None else wanted in group.places:
+        if group.cluster == cluster:
             return position, group
     raise NothingFoundError(f"group {cluster} has no face left without a name")
 
 
-def group_page(snapshot: Snapshot, cluster: int, key: str = "", page: int = 1) -> GroupPage:
+def group_page(snapshot: Snapshot, cluster: int, page: int = 1) -> GroupPage:
     """Return a group with a page of its faces, the best first; raises `NothingFoundError` when there is none."""
     groups = groups_of(snapshot)
-    position, group = find_group(snapshot, cluster, key)
+    position, group = find_group(snapshot, cluster)
     near = [groups[at] if 0 <= at < len(groups) else None for at in (position - 1, position + 1)]
     views = iter(group_views(snapshot, [one for one in (group, *near) if one]))
     shown = next(views)
@@ -330,6 +339,15 @@ def _covers(snapshot: Snapshot, groups: Sequence[Sequence[int]]) -> list[list[Fa
         start += len(places)
     views = iter(face_views(snapshot, [place for places in chosen for place in places]))
     return [[next(views) for _ in places] for places in chosen]
+
+
+def _near(people: People, cluster: Sequence[int], free: Sequence[int]) -> str | None:
+    names = Counter(people.names[place] for place in cluster if place in people.names)
+    if not names:
+        return None
+    name = min(names, key=lambda one: (-names[one], one))
+    refused = any((people.spoken_of.get(place, b""), name) in people.state.rejected for place in free)
+    return None if refused else name
 
 
 def _place(people: People, face_id: str) -> int:

@@ -119,6 +119,25 @@ def test_keys_alone_are_enough(site: str, page: Page) -> None:
     shoot(page, "keys")
 
 
+def test_a_suggestion_is_confirmed(site: str, page: Page) -> None:
+    page.goto(f"{site}/unknown/1")
+    count = page.locator(".face").count()
+    page.locator(".face label").nth(0).click()
+    page.locator(".face label").nth(1).click()
+    page.get_by_label("Name", exact=True).fill("Laura")
+    page.get_by_label("Name", exact=True).press("Enter")
+    expect(page.locator("#message")).to_contain_text("2 faces named Laura")
+
+    page.get_by_role("link", name="Questions").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Are these {count - 2} faces Laura?")
+    shoot(page, "question")
+    page.keyboard.press("y")
+
+    expect(page.locator("#message")).to_contain_text(f"{count - 2} faces named Laura")
+    page.goto(f"{site}/person?name=Laura")
+    expect(page.locator(".face")).to_have_count(count)
+
+
 def test_a_mistake_keeps_what_was_selected(site: str, page: Page) -> None:
     page.goto(f"{site}/unknown/1")
     page.locator(".face label").first.click()
@@ -182,7 +201,23 @@ def test_pages_are_accessible_and_fit(site: str, browser: Browser, scheme: str, 
     person = page.locator(".card").first.get_attribute("href")
     page.goto(f"{site}{person}")
     photo = page.locator(".source").first.get_attribute("href")
-    plain = ("/", "/unknown", "/unknown/2", "/unknown/999", "/people", "/find", "/history", "/runs", "/settings")
+    page.goto(f"{site}/unknown/2")
+    page.locator(".face label").first.click()
+    page.get_by_label("Name", exact=True).fill("Bea")
+    page.get_by_label("Name", exact=True).press("Enter")
+    expect(page.locator(".said")).to_be_visible()
+    plain = (
+        "/",
+        "/unknown",
+        "/unknown/2",
+        "/unknown/999",
+        "/people",
+        "/questions",
+        "/find",
+        "/history",
+        "/runs",
+        "/settings",
+    )
     for path in (*plain, person, photo):
         page.goto(f"{site}{path}")
         shoot(page, f"{re.sub('[^a-z0-9]+', '-', str(path))[:20].strip('-') or 'home'}-{scheme}-{view['width']}")

@@ -13,7 +13,8 @@ from faceindex.answers import SearchAnswer
 from faceindex.decisions.calibration import Calibration
 from faceindex.identities.events import Event
 from faceindex.identities.labelling import Labelling
-from faceindex.identities.opening import clusters_of, crops_of, open_people
+from faceindex.identities.opening import clusters_of, crops_of, open_people, questions_of
+from faceindex.identities.suggestions import Question
 from faceindex.pictures import load_picture, open_upright
 from faceindex.query import OpenCatalog
 from faceindex.service import acts, pages
@@ -43,6 +44,9 @@ class Archive:
 
     def events(self) -> list[Event]:
         return self.people_of.ledger.events()
+
+    def questions(self) -> list[Question]:
+        return questions_of(self.catalog, self.generation, self.people_of.now()) if self.generation.links else []
 
     def calibration(self) -> Calibration:
         return Calibration.read(self.catalog.files, self.generation)
