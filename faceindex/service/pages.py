@@ -32,7 +32,7 @@ DEFAULT_RATE = "0.01"
 def home(request: Request) -> HTMLResponse:
     """Show what is there, and what to do next."""
     snapshot = _snapshot(request)
-    return render(request, snapshot, "home.html", home=records.home(snapshot), questions=len(_questions(request)))
+    return render(request, snapshot, "home.html", home=records.home(snapshot))
 
 
 @router.get("/unknown", response_class=HTMLResponse)
@@ -66,8 +66,7 @@ def person(request: Request, name: str, page: Page = 1) -> HTMLResponse:
     snapshot = _snapshot(request)
     shown = views.person_page(snapshot, name, page)
     names = views.people_by_count(snapshot)
-    asked = sum(one.person == name for one in _questions(request))
-    return render(request, snapshot, "person.html", shown=shown, names=names, questions=asked, page_url=_pager(request))
+    return render(request, snapshot, "person.html", shown=shown, names=names, page_url=_pager(request))
 
 
 @router.get("/questions", response_class=HTMLResponse)
