@@ -19,6 +19,7 @@ COMMANDS = (
     "verify",
     "cluster",
     "people",
+    "label",
     "status",
     "check",
     "compact",

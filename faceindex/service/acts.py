@@ -96,7 +96,7 @@ def merge(request: Request, person: Text, name: Text, at: Text = "/") -> Respons
 def undo(request: Request, at: Text = "/", event: Text = "") -> Response:
     """Take back what this user said last, or one event."""
     state = request.app.state.archive.snapshot().people.state
-    author = request.app.state.author(request)
+    author = request.app.state.author
     last = event or next((one.event_id for one in state.done[::-1] if one.author == author), "")
     if not last:
         raise NothingFoundError("there is nothing to undo")
@@ -108,7 +108,7 @@ def undo(request: Request, at: Text = "/", event: Text = "") -> Response:
 def redo(request: Request, at: Text = "/", event: Text = "") -> Response:
     """Let what this user took back last count again, or one event."""
     state = request.app.state.archive.snapshot().people.state
-    author = request.app.state.author(request)
+    author = request.app.state.author
     last = event or next((one.event_id for one in state.undone[::-1] if one.author == author), "")
     if not last:
         raise NothingFoundError("there is nothing to redo")
@@ -188,7 +188,7 @@ def _of_faces(labelling: Labelling, act: Act, person: str, chosen: tuple[int, ..
 
 
 def _say(request: Request, act: Callable[[Labelling], Event]) -> Event:
-    event: Event = request.app.state.archive.say(request.app.state.author(request), act)
+    event: Event = request.app.state.archive.say(request.app.state.author, act)
     return event
 
 

@@ -8,18 +8,22 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from faceindex.errors import CatalogError, FaceIndexError, NothingFoundError
+from faceindex.service.security import ForgedError, require_own_form
 from faceindex.service.shown import local, render
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages too."""
+    """A route that takes forms of our own pages only, and whose errors are pages too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
             try:
+                await require_own_form(request)
                 return await handle(request)
+            except ForgedError as error:
+                return await _problem(request, 403, str(error))
             except RequestValidationError:
                 return await _problem(request, 422, "this address or form is not one of ours")
             except FaceIndexError as error:

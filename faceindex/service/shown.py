@@ -99,7 +99,7 @@ def render(request: Request, snapshot: Snapshot, template: str, status: int = 20
     said = next((event for event in (*state.done[::-1], *state.undone) if event.event_id == wanted), None)
     known: dict[str, Any] = {
         "request": request,
-        "csrf_token": request.app.state.csrf_token(request),
+        "csrf_token": request.app.state.tokens.word,
         "here": here(request),
         "said": event_view(snapshot, said) if wanted and said else None,
         "at": local(request.query_params.get("at", "/")),

@@ -36,7 +36,7 @@ def imported(folder: Path) -> Path:
 
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
-    return TestClient(make_app(str(imported(tmp_path))))
+    return TestClient(make_app(str(imported(tmp_path))), base_url="http://127.0.0.1")
 
 
 class Fields(HTMLParser):
@@ -73,6 +73,12 @@ class Tags(HTMLParser):
         self.pictures |= {value or "" for name, value in attrs if tag == "img" and name == "src"}
 
 
+def token(client: TestClient) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/").text)
+    assert found
+    return found[1]
+
+
 def form_of(client: TestClient, url: str) -> Fields:
     page = client.get(url)
     assert page.status_code == 200, page.text
@@ -96,10 +102,10 @@ def test_a_group_is_named_and_the_next_one_follows(client: TestClient) -> None:
     assert named.url.path.startswith("/unknown/")
     assert named.url.path != url
     assert len(form_of(client, "/person?name=Anna").faces) == FACES
-    undo = client.post("/undo", data={"csrf_token": "token", "at": "/people"})
+    undo = client.post("/undo", data={"csrf_token": token(client), "at": "/people"})
     assert "undone" in undo.text
     assert client.get("/person?name=Anna").status_code == 404
-    assert client.post("/redo", data={"csrf_token": "token"}).status_code == 200
+    assert client.post("/redo", data={"csrf_token": token(client)}).status_code == 200
     assert client.get("/person?name=Anna").status_code == 200
 
 
@@ -114,7 +120,7 @@ def test_faces_taken_out_of_a_group_become_a_group_of_their_own(client: TestClie
         form_of(client, found).faces for found in re.findall(r'href="(/unknown/\d+)"', client.get("/unknown").text)
     ]
     assert sorted(form.faces[:2]) in [sorted(faces) for faces in others]
-    client.post("/undo", data={"csrf_token": "token"})
+    client.post("/undo", data={"csrf_token": token(client)})
     assert len(form_of(client, url).faces) == FACES
 
 
@@ -125,14 +131,14 @@ def test_a_question_is_skipped_answered_and_asked_again_when_that_is_undone(clie
     assert "Are these 3 faces Anna?" in page
     found = re.search(r'name="question" value="([0-9a-f]+)"', page)
     assert found
-    said = {"csrf_token": "token", "question": found[1], "at": "/questions"}
+    said = {"csrf_token": token(client), "question": found[1], "at": "/questions"}
 
     assert "Are these 3 faces Anna?" not in client.post("/answer", data={**said, "answer": "skip"}).text
     assert "3 faces named Anna" in client.post("/answer", data={**said, "answer": "yes"}).text
 
     assert len(form_of(client, "/person?name=Anna").faces) == FACES
     assert client.post("/answer", data={**said, "answer": "yes"}).status_code == 404
-    client.post("/undo", data={"csrf_token": "token"})
+    client.post("/undo", data={"csrf_token": token(client)})
     client.post("/answer", data={**said, "answer": "no"})
     assert len(form_of(client, "/person?name=Anna").faces) == 2
 
@@ -158,9 +164,9 @@ def test_a_persons_faces_are_moved_refused_renamed_and_merged(client: TestClient
     client.post("/say", data={**form.hidden, "act": "not", "face": form.faces[1:2]})
     assert len(form_of(client, "/person?name=Anna").faces) == FACES - 2
     assert len(form_of(client, "/person?name=Bea").faces) == FACES + 1
-    rest = client.post("/rename", data={"person": "Anna", "name": "Anna Smith", "csrf_token": "token"})
+    rest = client.post("/rename", data={"person": "Anna", "name": "Anna Smith", "csrf_token": token(client)})
     assert rest.url.params["name"] == "Anna Smith"
-    client.post("/merge", data={"person": "Anna Smith", "name": "Bea", "csrf_token": "token"})
+    client.post("/merge", data={"person": "Anna Smith", "name": "Bea", "csrf_token": token(client)})
 
     assert len(form_of(client, "/person?name=Bea").faces) == 2 * FACES - 1
     assert "These too?" not in client.get(first_group(client)).text, "it was said not to be Anna, who is Bea now"
@@ -229,3 +235,29 @@ def test_every_page_answers_in_an_empty_ledger(client: TestClient, url: str) -> 
     assert page.status_code == 200
     assert 'lang="en"' in page.text
     assert page.text.count("<h1") == page.text.count("<main") == 1
+
+
+def test_forms_of_other_sites_names_and_sizes_are_refused(client: TestClient) -> None:
+    form = form_of(client, first_group(client))
+    said = {**form.hidden, "act": "name", "name": "Anna"}
+
+    assert client.post("/say", data={**said, "csrf_token": "guessed"}).status_code == 403
+    assert (
+        client.post("/say", data={name: value for name, value in said.items() if name != "csrf_token"}).status_code
+        == 403
+    )
+    assert client.post("/say", data=said, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.post("/say", data=said, headers={"Host": "evil.example"}).status_code == 400
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert client.post("/find", headers={"Content-Length": "99999999999"}).status_code == 413
+    assert client.get("/person?name=Anna").status_code == 404
+    assert "unsafe" not in client.get("/").headers["Content-Security-Policy"]
+    assert client.get("/").headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path", ["faces/../../catalog.toml", "faces/..%2f..%2fcatalog.toml/crop", "photos/%2e%2e/picture"]
+)
+def test_pictures_are_given_by_id_alone(client: TestClient, path: str) -> None:
+    assert client.get(f"/api/v1/{path}").status_code in (404, 422)
+    assert client.get(f"/static/{path}").status_code == 404

@@ -1,0 +1,43 @@
+"""`faceindex label`."""
+
+import rich_click as click
+
+from faceindex.cli.options import catalog_option
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="0 takes a free one.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@catalog_option
+def label(port: int, no_browser: bool, catalog: str) -> None:
+    """Open pages on which unknown faces are named and mistakes put right.
+
+    They are served to this computer only, until Ctrl-C. What is said there is kept at once and can be undone.
+    """
+    import socket
+    import webbrowser
+    from getpass import getuser
+    from threading import Timer
+
+    import uvicorn
+
+    from faceindex.catalog.catalog import Catalog
+    from faceindex.errors import ConfigError
+    from faceindex.service.app import create_app
+    from faceindex.service.archive import Archive
+
+    app = create_app(Archive(Catalog.open(catalog)), getuser())
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise ConfigError(f"port {port} is taken: {error.strerror}; give another with --port, 0 for any") from error
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    click.echo(address)
+    click.echo("Ctrl-C stops it", err=True)
+    if not no_browser:
+        opening = Timer(0.8, webbrowser.open, [address])
+        opening.daemon = True
+        opening.start()
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False)).run(sockets=[listening])
