@@ -37,6 +37,11 @@ def plan_path(run: str) -> str:
     return f"{RUNS}/{run}/plan.parquet"
 
 
+def page_path(run: str) -> str:
+    """Return the path of a run's report as a page."""
+    return f"{RUNS}/{run}/report.html"
+
+
 def report_path(run: str) -> str:
     """Return the path of a run's report for programs."""
     return f"{RUNS}/{run}/report.json"

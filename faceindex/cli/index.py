@@ -150,7 +150,9 @@ def _show(report: "RunReport", catalog: str) -> None:
             out.print(f"  {row['state']:<18} {printable(row['photo'])}: {printable(row['detail'])}")
         if len(report.quarantined) > SHOWN_QUARANTINED:
             rest = len(report.quarantined) - SHOWN_QUARANTINED
-            out.print(f"  and {rest:,} more in {printable(report.path)}")
+            out.print(f"  and {rest:,} more in the report")
+    if report.path:
+        out.print(f"[dim]the report is {printable(report.path.removesuffix('json'))}html[/]")
     out.print(f"\nsearch it with: faceindex search QUERY.jpg -c {printable(catalog)}")
 
 

@@ -28,6 +28,7 @@ COMMANDS = (
     "evaluate",
     "calibrate",
     "models",
+    "schedule",
 )
 """In the order in which a newcomer meets them."""
 

@@ -1,11 +1,18 @@
-"""Progress on stderr: a live bar on a terminal, nothing otherwise."""
+"""Progress on stderr: a live bar on a terminal, now and then a line otherwise."""
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import rich_click as click
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+
+
+BETWEEN_LINES_S = 30.0
+"""Seconds between lines where stderr is no terminal: a night's log stays readable, and short work says nothing."""
 
 
 class Progress:
@@ -14,6 +21,8 @@ class Progress:
     def __init__(self) -> None:
         self._bar: Bar | None = None
         self._shown = sys.stderr.isatty()
+        self._told = time.monotonic()
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> "Progress":
         return self
@@ -26,12 +35,21 @@ class Progress:
 
     def __call__(self, phase: str, done: int = 0, total: int = 0, faces: int = 0, quarantined: int = 0) -> None:
         """Show where the run is."""
+        now = time.monotonic()
+        if self._first is None and total:
+            self._first = (now, done)
+        rate = (done - self._first[1]) / max(now - self._first[0], 1e-9) if self._first and done else 0.0
+        counts = f"{faces:,} faces" + (f", {quarantined:,} quarantined" if quarantined else "")
+        counts += f", {rate:,.1f} photos/s" if rate and faces else ""
         if not self._shown:
+            if now - self._told >= BETWEEN_LINES_S and total:
+                self._told = now
+                left = f", about {_duration((total - done) / rate)} left" if rate and done < total else ""
+                click.echo(f"{phase}: {done:,} of {total:,}, {counts}{left}", err=True)
             return
         if self._bar is None:
             self._start()
         assert self._bar is not None
-        counts = f"{faces:,} faces" + (f", {quarantined:,} quarantined" if quarantined else "")
         self._bar.update(
             self._bar.task_ids[0],
             description=phase,
@@ -55,3 +73,11 @@ class Progress:
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
         self._bar.add_task("starting", total=None, counts="")
         self._bar.start()
+
+
+def _duration(seconds: float) -> str:
+    """Return hours and minutes, or minutes, or seconds."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -61,3 +61,20 @@ def quick_pixels(
 def least_width(width: int, height: int, side: int) -> int:
     """Return the width at which a picture's `working_side` is `side` pixels."""
     return -(-side * width // max(1, working_side(height, width)))
+
+
+def salvage_jpeg(payload: bytes, side: int) -> NDArray[np.uint8]:
+    """Return what can be seen of a broken JPEG, for people to look at; what is missing stays grey.
+
+    Args:
+        payload: all bytes that there are.
+        side: width and height that are enough.
+
+    Returns:
+        uint8 (height, width, 3), RGB, reduced.
+
+    Raises:
+        ValueError: nothing can be seen.
+    """
+    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(payload, "RGB", min_height=side, min_width=side, strict=False)
+    return pixels

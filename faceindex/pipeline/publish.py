@@ -14,7 +14,7 @@ from faceindex.catalog import generations
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.checksums import entry_of, write_entry
 from faceindex.catalog.generations import BatchFiles, Generation
-from faceindex.catalog.layout import plan_path, report_path
+from faceindex.catalog.layout import page_path, plan_path, report_path
 from faceindex.catalog.live import open_view, write_view
 from faceindex.catalog.missing import open_missing, still_missing, write_missing
 from faceindex.catalog.parquet import read_table
@@ -26,6 +26,7 @@ from faceindex.pipeline.batches import Known
 from faceindex.pipeline.changes import count_changes
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
+from faceindex.pipeline.run_page import run_page, thumbnails
 from faceindex.tables import PHOTOS_VIEW, completed, embedding_model, photo_results, require_model
 from faceindex.types import IndexRecipe, ModelId, PhotoState
 
@@ -61,8 +62,11 @@ def publish_plan(
     """
     files = catalog.files
     tables = {batch.batch_id: read_table(files, done[batch.batch_id].photos) for batch in plan.batches}
+    seen: dict[str, str] = {}
     for table in tables.values():
-        report.of_results(photo_results(table))
+        results = photo_results(table)
+        report.of_results(results)
+        seen |= thumbnails(results)
     before = open_view(files, served) if served else PHOTOS_VIEW.empty_table()
     report.changes.update(count_changes(before, tables.values(), plan.gone))
     view = _view(before, plan, tables)
@@ -98,8 +102,14 @@ def publish_plan(
     finished = calibrated(catalog, renewed, served)
     report.stop()
     report.of_generation(finished)
-    text = json.dumps(report.to_json(), ensure_ascii=False, indent=1).encode()
-    entries = (entry_of(files, plan_path(plan.run)), write_entry(files, report_path(plan.run), text))
+    document = report.to_json()
+    shown = [{**row, "thumbnail": seen.get(row["photo"], "")} for row in document["quarantined"]]
+    page = run_page({**document, "quarantined": shown}, finished, report.timeline).encode()
+    entries = (
+        entry_of(files, plan_path(plan.run)),
+        write_entry(files, report_path(plan.run), json.dumps(document, ensure_ascii=False, indent=1).encode()),
+        write_entry(files, page_path(plan.run), page),
+    )
     finished = replace(finished, runs={**finished.runs, plan.run: entries})
     _serve(catalog, finished)
     return finished

@@ -43,6 +43,8 @@ class RunReport:
     path: str = ""
     """Where the report is stored."""
     dry_run: bool = False
+    timeline: list[tuple[float, int]] = field(default_factory=list)
+    """Seconds since the run began, and photos done by then."""
     clock: Clock = field(default_factory=Clock)
 
     @property
@@ -57,6 +59,10 @@ class RunReport:
     def stop(self) -> None:
         """Take the time."""
         self.seconds = time.perf_counter() - self.started
+
+    def at(self, done: int) -> None:
+        """Note that so many photos are done now."""
+        self.timeline.append((time.perf_counter() - self.started, done))
 
     def of_results(self, results: list[PhotoResult]) -> None:
         """Count photos of this run."""

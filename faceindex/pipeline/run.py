@@ -265,6 +265,7 @@ class _Run:
         for receipt in self._receipts(missing):
             done[receipt.batch_id] = BatchFiles(*receipt.files)
             finished += sizes.pop(receipt.batch_id)
+            self.report.at(finished)
             faces += receipt.face_count
             quarantined += receipt.quarantined_count
             self.report.clock.add(dict(receipt.seconds))
