@@ -12,7 +12,8 @@ from faceindex.cli.options import catalog_option
 def label(port: int, no_browser: bool, catalog: str) -> None:
     """Open pages on which unknown faces are named and mistakes put right.
 
-    They are served to this computer only, until Ctrl-C. What is said there is kept at once and can be undone.
+    They are served to this computer only, and to who has the key in the address that is printed, until Ctrl-C. What
+    is said there is kept at once and can be undone.
     """
     import socket
     import webbrowser
@@ -25,19 +26,24 @@ def label(port: int, no_browser: bool, catalog: str) -> None:
     from faceindex.errors import ConfigError
     from faceindex.service.app import create_app
     from faceindex.service.archive import Archive
+    from faceindex.service.security import new_key
 
-    app = create_app(Archive(Catalog.open(catalog)), getuser())
+    key = new_key()
+    app = create_app(Archive(Catalog.open(catalog)), getuser(), key=key)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(("127.0.0.1", port))
     except OSError as error:
+        listening.close()
         raise ConfigError(f"port {port} is taken: {error.strerror}; give another with --port, 0 for any") from error
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}/?key={key}"
     click.echo(address)
     click.echo("Ctrl-C stops it", err=True)
     if not no_browser:
         opening = Timer(0.8, webbrowser.open, [address])
         opening.daemon = True
         opening.start()
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False)).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)).run(
+        sockets=[listening]
+    )

@@ -20,15 +20,16 @@ Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 pictures = APIRouter(prefix="/api/v1")
 
 
-def create_app(archive: Archive, author: str, hosts: Iterable[str] = LOOPBACK) -> FastAPI:
+def create_app(archive: Archive, author: str, hosts: Iterable[str] = LOOPBACK, key: str | None = None) -> FastAPI:
     """Return the service.
 
     Args:
         archive: the catalog it serves.
         author: who uses it; what is said through it is said by them.
         hosts: the names it goes by.
+        key: that every request needs, `security.new_key`; None lets everybody in who reaches it.
     """
-    app = FastAPI(title="faceindex", docs_url=None, redoc_url=None)
+    app = FastAPI(title="faceindex", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.archive = archive
     app.state.author = author
     app.state.tokens = Tokens()
@@ -37,7 +38,7 @@ def create_app(archive: Archive, author: str, hosts: Iterable[str] = LOOPBACK) -
     app.include_router(pictures)
     app.mount("/static", StaticFiles(packages=[("faceindex.service", "static")]), "static")
     app.add_exception_handler(FaceIndexError, _told)
-    app.add_middleware(Guard, hosts=tuple(hosts))
+    app.add_middleware(Guard, hosts=tuple(hosts), key=key)
     return app
 
 

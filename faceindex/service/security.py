@@ -3,11 +3,11 @@
 import hmac
 import secrets
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from faceindex.errors import FaceIndexError
@@ -29,6 +29,9 @@ HEADERS = {
 }
 
 
+COOKIE = "faceindex"
+
+
 class ForgedError(FaceIndexError):
     """A form did not come from a page of this service."""
 
@@ -48,12 +51,21 @@ class Tokens:
 class Guard:
     """Refuses requests by another name than ours, from other sites, or too large; adds headers to all answers.
 
-    The name matters even on the loopback address: a hostile page may let a name of its own lead there.
+    The name matters even on the loopback address: a hostile page may let a name of its own lead there. And so does the
+    key: other users of this computer reach that address too.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], key: str | None = None) -> None:
+        """Stand before an app.
+
+        Args:
+            app: what is guarded.
+            hosts: the names it goes by.
+            key: that every request needs, as a cookie that is given for it once; None lets everybody in who gets here.
+        """
         self._app = app
         self._hosts = frozenset(hosts)
+        self._key = key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,8 +80,8 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if refused := self._refusal(scope):
-            await refused(scope, receive, guarded)
+        if answer := self._refusal(scope) or self._exchange(scope):
+            await answer(scope, receive, guarded)
         else:
             await self._app(scope, receive, guarded)
 
@@ -88,6 +100,27 @@ class Guard:
         if int(length) > MAX_UPLOAD:
             return PlainTextResponse(f"at most {MAX_UPLOAD:,} bytes are taken\n", 413)
         return None
+
+    def _exchange(self, scope: Scope) -> Response | None:
+        """Return what gives the cookie for the key, or a refusal; None for who has the cookie."""
+        if self._key is None or scope["path"].startswith("/static/"):
+            return None
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        if scope["path"] == "/" and self._is_key(query.get("key", [""])[0]):
+            answer = RedirectResponse("/", 303)
+            answer.set_cookie(COOKIE, self._key, httponly=True, samesite="strict", path="/")
+            return answer
+        if self._is_key(Request(scope).cookies.get(COOKIE, "")):
+            return None
+        return PlainTextResponse("open the address that `faceindex label` printed; it holds the key\n", 403)
+
+    def _is_key(self, text: str) -> bool:
+        return self._key is not None and hmac.compare_digest(text.encode(), self._key.encode())
+
+
+def new_key() -> str:
+    """Return a key that nobody can guess."""
+    return secrets.token_urlsafe(24)
 
 
 async def require_own_form(request: Request) -> None:

@@ -83,6 +83,7 @@ def test_a_group_is_named_split_and_put_back(site: str, page: Page) -> None:
     page.get_by_label("Name", exact=True).fill("Laura")
     page.get_by_label("Name", exact=True).press("Enter")
     expect(page.get_by_role("status").first).to_contain_text(f"{count} faces named Laura")
+    shoot(page, "named")
     page.get_by_role("link", name="People").click()
     page.get_by_role("link", name=re.compile("Laura")).click()
     expect(page.locator(".face")).to_have_count(count)
