@@ -121,7 +121,6 @@ class Archive:
         shown = self.snapshot()
         if face_id not in self._crops:
             places = places_of(shown.people, [face_id])
-            # A batch is read as a whole, and its faces are mostly asked for together.
             found = crops_of(shown.catalog, shown.generation, shown.people, np.array(places, np.int64))
             if places[0] not in found:
                 raise NothingFoundError("the catalog keeps no picture of this face")

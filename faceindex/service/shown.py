@@ -18,6 +18,7 @@ HTMX = {
     "allowScriptTags": False,
     "includeIndicatorStyles": False,
     "historyCacheSize": 0,
+    "defaultSettleDelay": 0,  # else keys that are hit at once find forms that do not work yet
     "selfRequestsOnly": True,
     "responseHandling": [
         {"code": "204", "swap": False},

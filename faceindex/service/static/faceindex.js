@@ -84,7 +84,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (!event.detail.successful) sent.delete(event.target);
 });
 document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target?.id !== "main") return;
+  if (event.target.id !== "main") return; // it is told of every piece that was put in
   ready();
   const field = one("[data-name]");
   if (field && typed !== null) {
