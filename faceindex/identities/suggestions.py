@@ -61,8 +61,12 @@ class Question:
 
     @property
     def settles(self) -> float:
-        """Faces that the answer is expected to settle."""
-        return self.probability * len(self.places)
+        """Faces that the answer is expected to settle.
+
+        A doubt counts as one face: most large clusters in doubt are one person's in different light, and few faces are
+        soon seen to be wrong when the cluster is named.
+        """
+        return self.probability * (1 if self.kind == "split" else len(self.places))
 
     def answer(self, labelling: Labelling, *, yes: bool) -> Event:
         """Put the answer into the ledger."""
