@@ -12,9 +12,10 @@ from faceindex.identities.events import Event
 from faceindex.identities.labelling import Labelling
 from faceindex.identities.people import People
 from faceindex.identities.selection import Selection
+from faceindex.service.faces import Snapshot, digest_of, places_of
 from faceindex.service.problems import PageRoute
 from faceindex.service.shown import group_url, local, person_url, with_message
-from faceindex.service.views import Snapshot, digest_of, find_group, group_views, groups_of, places_of
+from faceindex.service.views import find_group, group_views, groups_of
 from faceindex.wording import visible
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -26,7 +26,7 @@ from faceindex.identities.suggestions import Question
 from faceindex.images.decode import decode
 from faceindex.images.read import read_photo
 from faceindex.query import OpenCatalog
-from faceindex.service.views import places_of
+from faceindex.service.faces import places_of
 from faceindex.types import Image, PhotoRef
 
 LOOK_S = 2.0

@@ -13,10 +13,10 @@ from faceindex.answers import SearchAnswer
 from faceindex.errors import ConfigError
 from faceindex.identities.suggestions import Question
 from faceindex.service import records, views
+from faceindex.service.faces import Snapshot, photos_of
 from faceindex.service.problems import PageRoute
 from faceindex.service.questions import question_views
 from faceindex.service.shown import here, render
-from faceindex.service.views import Snapshot
 from faceindex.types import Image
 from faceindex.wording import percent, visible
 
@@ -158,7 +158,7 @@ def _pager(request: Request) -> Callable[[int], str]:
 def _found(request: Request, answer: SearchAnswer | None, chips: list[str], file: str, fpir: str) -> HTMLResponse:
     snapshot = _snapshot(request)
     shown = [one.face_id for face in answer.faces for one in face.candidates] if answer else []
-    photos = views.photos_of(snapshot, shown)
+    photos = photos_of(snapshot, shown)
     return render(
         request,
         snapshot,

@@ -7,7 +7,7 @@ import numpy as np
 
 from faceindex.identities.suggestions import Question
 from faceindex.people import asked
-from faceindex.service.views import FaceView, Snapshot, face_views
+from faceindex.service.faces import FaceView, Snapshot, face_views
 
 SHOWN_FACES = 12
 """Faces of each side; the best tell most."""

@@ -14,17 +14,8 @@ from faceindex.decisions.calibration import Calibration
 from faceindex.errors import ConfigError
 from faceindex.identities.events import Event, Kind
 from faceindex.people import told
-from faceindex.service.views import (
-    GroupView,
-    Paged,
-    PersonView,
-    Snapshot,
-    first_of,
-    group_views,
-    groups_of,
-    people_by_count,
-    person_views,
-)
+from faceindex.service.faces import Paged, Snapshot, first_of
+from faceindex.service.views import GroupView, PersonView, group_views, groups_of, people_by_count, person_views
 from faceindex.types import DONE_STATES
 from faceindex.wording import visible
 

@@ -8,8 +8,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from faceindex.service.faces import Snapshot
 from faceindex.service.records import event_view
-from faceindex.service.views import GroupView, Snapshot
+from faceindex.service.views import GroupView
 from faceindex.wording import percent, visible
 
 HTMX = {

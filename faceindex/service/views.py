@@ -4,76 +4,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import fsdecode
-from typing import Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
-from blake3 import blake3
 
 from faceindex.arrays import ids_array
-from faceindex.catalog.catalog import Catalog
-from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import rows_of
 from faceindex.errors import NothingFoundError
 from faceindex.faces.prominence import by_prominence
-from faceindex.identities.people import EDGES, People
+from faceindex.identities.people import People
 from faceindex.identities.selection import Clusters
-from faceindex.tables import IMPORTED, from_id_column
+from faceindex.service.faces import FaceView, Paged, Snapshot, covers, digest_of, face_views, first_of, page_of
+from faceindex.tables import IMPORTED
 from faceindex.wording import visible
 
-FACES_A_PAGE = 500
 LISTED_A_PAGE = 36
-COVERS = 4
-"""Faces that stand for a group or a person in a list."""
-
-T = TypeVar("T")
-
-
-class Snapshot(Protocol):
-    """A generation, and who is who in it, at one moment."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """Where it is from."""
-
-    @property
-    def generation(self) -> Generation:
-        """Which generation is served."""
-
-    @property
-    def people(self) -> People:
-        """Who is who."""
-
-    @property
-    def clusters(self) -> Clusters:
-        """The clusters as the ledger has them now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paged(Generic[T]):
-    """One page of a longer list; pages count from 1."""
-
-    items: list[T]
-    page: int
-    pages: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class FaceView:
-    """A face as a small picture."""
-
-    face_id: str
-    photo_id: str
-    quality: float
-    day: str
-    """When the photo was taken, YYYY-MM-DD; empty where unknown."""
-    file: str
-    """Name of the photo's file, safe to show."""
-    person: str | None
-    box: tuple[float, float, float, float] | None
-    """x0, y0, x1, y1 in pixels of the upright photo; None for an imported embedding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +122,10 @@ def unknown_page(snapshot: Snapshot, page: int) -> Paged[GroupView]:
 
 def group_views(snapshot: Snapshot, groups: Sequence[Group]) -> list[GroupView]:
     """Return groups with the faces that stand for them."""
-    covers = _covers(snapshot, [group.places for group in groups])
+    shown = covers(snapshot, [group.places for group in groups])
     return [
         GroupView(group.cluster, len(group.places), faces, group.near)
-        for group, faces in zip(groups, covers, strict=True)
+        for group, faces in zip(groups, shown, strict=True)
     ]
 
 
@@ -204,7 +150,9 @@ def group_page(snapshot: Snapshot, cluster: int, page: int = 1) -> GroupPage:
     shown = next(views)
     before, after = (next(views) if one else None for one in near)
     faces = sorted(face_views(snapshot, group.places), key=lambda face: (-face.quality, face.face_id))
-    return GroupPage(shown, _page(faces, page), digest_of(snapshot, group.places), position, len(groups), before, after)
+    return GroupPage(
+        shown, page_of(faces, page), digest_of(snapshot, group.places), position, len(groups), before, after
+    )
 
 
 def person_list(snapshot: Snapshot, page: int, wanted: str = "") -> Paged[PersonView]:
@@ -226,8 +174,8 @@ def person_views(snapshot: Snapshot, names: Sequence[str]) -> list[PersonView]:
     for place, name in snapshot.people.names.items():
         if name in places:
             places[name].append(place)
-    covers = _covers(snapshot, list(places.values()))
-    return [PersonView(name, len(places[name]), faces) for name, faces in zip(names, covers, strict=True)]
+    shown = covers(snapshot, list(places.values()))
+    return [PersonView(name, len(places[name]), faces) for name, faces in zip(names, shown, strict=True)]
 
 
 def person_page(snapshot: Snapshot, name: str, page: int = 1) -> PersonPage:
@@ -240,7 +188,7 @@ def person_page(snapshot: Snapshot, name: str, page: int = 1) -> PersonPage:
         raise NothingFoundError(f"nobody is called {visible(name)}")
     places = snapshot.people.faces_of(name)
     faces = sorted(face_views(snapshot, places), key=lambda face: (face.day, face.quality, face.face_id), reverse=True)
-    shown = _page(faces, page)
+    shown = page_of(faces, page)
     years: dict[str, list[FaceView]] = {}
     for face in shown.items:
         years.setdefault(face.day[:4], []).append(face)
@@ -275,72 +223,6 @@ def photo_page(snapshot: Snapshot, photo_id: str) -> PhotoPage:
     return PhotoPage(photo_id, path.rpartition("/")[2], path, width, height, day, faces, imported)
 
 
-def face_views(snapshot: Snapshot, places: Sequence[int]) -> list[FaceView]:
-    """Return faces in the order of their places."""
-    if not places:
-        return []
-    people = snapshot.people
-    rows = people.rows.take(np.array(places, np.int64))
-    photos = people.view.select(["path", "captured_at"]).take(rows_of(people.view, from_id_column(rows["photo_id"])))
-    edges = np.column_stack([rows[edge].to_numpy() for edge in EDGES]).astype(float).round(1)
-    columns = (rows["face_id"], rows["photo_id"], rows["quality"], photos["path"], photos["captured_at"])
-    return [
-        FaceView(
-            face_id=face_id.hex(),
-            photo_id=photo_id.hex(),
-            quality=quality,
-            day=(taken or "")[:10],
-            file=visible(fsdecode(path.rpartition(b"/")[2])),
-            person=people.names.get(place),
-            box=None if path.startswith(IMPORTED) else (box[0], box[1], box[2], box[3]),
-        )
-        for place, box, (face_id, photo_id, quality, path, taken) in zip(
-            places, edges.tolist(), zip(*(column.to_pylist() for column in columns), strict=True), strict=True
-        )
-    ]
-
-
-def places_of(people: People, face_ids: Sequence[str]) -> tuple[int, ...]:
-    """Return the places of some faces.
-
-    Raises:
-        NothingFoundError: one is not in the catalog any more.
-    """
-    places = tuple(dict.fromkeys(_place(people, one) for one in face_ids))
-    if -1 in places:
-        raise NothingFoundError("a face that was meant is not in the catalog any more; look at the page again")
-    return places
-
-
-def photos_of(snapshot: Snapshot, face_ids: Sequence[str]) -> dict[str, str]:
-    """Return the id of the photo of each face, by face id; faces that live no more are missing."""
-    places = snapshot.people.rows.find(ids_array([bytes.fromhex(one) for one in face_ids]))
-    there = [face for face, place in zip(face_ids, places.tolist(), strict=True) if place >= 0]
-    rows = snapshot.people.rows.take(places[places >= 0])
-    return {face: photo.hex() for face, photo in zip(there, rows["photo_id"].to_pylist(), strict=True)}
-
-
-def digest_of(snapshot: Snapshot, places: Sequence[int]) -> str:
-    """Return a short digest of a set of faces."""
-    return blake3(np.sort(snapshot.people.rows.ids(np.array(places, np.int64)).view("S16")).tobytes()).hexdigest(8)
-
-
-def _covers(snapshot: Snapshot, groups: Sequence[Sequence[int]]) -> list[list[FaceView]]:
-    """Return the best faces of each group; the rows of all groups are read at once."""
-    flat = [place for places in groups for place in places]
-    if not flat:
-        return [[] for _ in groups]
-    quality = snapshot.people.rows.take(np.array(flat, np.int64))["quality"].to_numpy()
-    chosen: list[list[int]] = []
-    start = 0
-    for places in groups:
-        part = quality[start : start + len(places)]
-        chosen.append([places[index] for index in np.argsort(-part, kind="stable")[:COVERS].tolist()])
-        start += len(places)
-    views = iter(face_views(snapshot, [place for places in chosen for place in places]))
-    return [[next(views) for _ in places] for places in chosen]
-
-
 def _near(people: People, cluster: Sequence[int], free: Sequence[int]) -> str | None:
     names = Counter(people.names[place] for place in cluster if place in people.names)
     if not names:
@@ -348,24 +230,3 @@ def _near(people: People, cluster: Sequence[int], free: Sequence[int]) -> str | 
     name = min(names, key=lambda one: (-names[one], one))
     refused = any((people.spoken_of.get(place, b""), name) in people.state.rejected for place in free)
     return None if refused else name
-
-
-def _place(people: People, face_id: str) -> int:
-    try:
-        [place] = people.rows.find(ids_array([bytes.fromhex(face_id)])).tolist()
-    except (ValueError, TypeError):
-        return -1
-    return int(place)
-
-
-def first_of(total: int, size: int, page: int) -> tuple[int, int]:
-    """Return where a page begins, and how many there are; raises `NothingFoundError` beyond the last."""
-    pages = max(1, -(-total // size))
-    if not 1 <= page <= pages:
-        raise NothingFoundError(f"there are {pages} pages, page {page} was wanted")
-    return (page - 1) * size, pages
-
-
-def _page(items: list[T], page: int) -> Paged[T]:
-    first, pages = first_of(len(items), FACES_A_PAGE, page)
-    return Paged(items[first : first + FACES_A_PAGE], page, pages, len(items))
