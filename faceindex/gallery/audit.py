@@ -104,7 +104,7 @@ def _problems_of_index(shard: Shard, recipe: IndexRecipe) -> Iterator[Problem]:
     rows = np.unique(np.linspace(0, len(shard.ids) - 1, SAMPLE).astype(np.int64))
     probes = np.asarray(shard.vectors[rows], np.float32)
     _, found = faiss_io.nearest(shard.index, probes, max(20, recipe.rerank), max(1, recipe.nprobe), None)
-    share = float((found == rows[:, None]).any(axis=1).mean())
+    share = shard.finds(rows, found).mean()
     if share < LEAST_FOUND:
         yield _damage(shard, INDEX, f"finds {share:.0%} of its faces by their own vectors, {LEAST_FOUND:.0%} wanted")
 

@@ -89,9 +89,10 @@ def _require_whole(gallery: Gallery, live_count: int) -> None:
         lists = max(1, faiss_io.list_count(shard.index))
         bits = np.packbits(among, bitorder="little")
         _, found = faiss_io.nearest(shard.index, widened(shard.vectors[rows]), 1, lists, bits)
-        if (found[:, 0] == rows).mean() < LEAST.recall_at_10:
+        share = shard.finds(rows, found).mean()
+        if share < LEAST.recall_at_10:
             raise RefusedError(
-                f"shard {shard.name}: {(found[:, 0] != rows).mean():.0%} of sampled faces do not find themselves among "
+                f"shard {shard.name}: {1 - share:.0%} of sampled faces do not find themselves among "
                 f"{len(rows)}: the index is not trained on such faces, or numbers them otherwise than the vectors; the "
                 f"generation before stays; run the same command again, or use longer codes or --index auto"
             )

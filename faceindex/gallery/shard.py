@@ -27,6 +27,9 @@ PAGE_SUMS = "vectors.xxh3"
 
 SCHEMA = "faceindex.shard/1"
 
+COPY = 0.99
+"""Cosine similarity from which two faces are of copies of one picture; codes need not tell them apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -153,6 +156,23 @@ class Shard:
         found = rows < len(self.ids)
         found[found] = self.ids[rows[found]] == ids[found]
         return rows, found
+
+    def finds(self, rows: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each row is among what was found for its vector, or another copy of its picture is.
+
+        Args:
+            rows: int64 (n,).
+            places: int64 (n, k), rows that a search with their vectors returned; -1 for none.
+
+        Returns:
+            bool (n,).
+        """
+        probes = np.asarray(self.vectors[rows], np.float32)
+        found, left = places.ravel(), np.repeat(np.arange(len(rows)), places.shape[1])
+        similarities = cosines(probes, left, self.vectors.with_rows(found), found).reshape(places.shape)
+        copies = similarities >= COPY
+        same: NDArray[np.bool_] = (copies | (places == rows[:, np.newaxis])).any(axis=1)
+        return same
 
     def blocks(self, chosen: NDArray[np.bool_] | None = None) -> Iterator[Block]:
         """Yield faces and their vectors, block by block; those of a mask, bool (n,), or all."""

@@ -124,3 +124,9 @@ def test_an_index_trained_on_something_else_is_refused(tmp_path: Path):
 
     with pytest.raises(RefusedError, match="not trained on such faces"):
         gate(with_index(tmp_path / "untrained", index))
+
+
+def test_an_archive_of_copies_with_other_captions_is_admitted(tmp_path: Path):
+    vectors = np.repeat(synthetic_people([1] * 60, seed=1)[0], 50, axis=0)
+
+    assert gate(make_gallery(tmp_path, IDS, vectors, RECIPE, train(RECIPE, vectors.astype(np.float16))))[0] > 0

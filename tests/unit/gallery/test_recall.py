@@ -41,3 +41,15 @@ def test_an_exact_gallery_loses_nothing(tmp_path: Path):
     found = measure(gallery, draw_sample(gallery, 100))
 
     assert (found.recall_at_10, found.first_agreement, found.mated_rank_1) == (1.0, 1.0, 1.0)
+
+
+def test_of_copies_of_one_picture_any_will_do(tmp_path: Path):
+    vectors = np.repeat(synthetic_people([1] * 100, seed=1)[0], 50, axis=0)
+    recipe = IndexRecipe("IVF8,PQ12x4fs", nprobe=8, rerank=10)
+    trained = train(recipe, vectors.astype(np.float16))
+
+    gallery = make_gallery(tmp_path, random_ids(5000, 1), vectors, recipe, trained)
+    found = measure(gallery, draw_sample(gallery, 200))
+
+    assert found.recall_at_10 > 0.7, "of faces equally alike, a third of the first ten would be the very same"
+    assert found.mated_rank_1 == 1.0

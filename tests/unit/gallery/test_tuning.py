@@ -39,7 +39,7 @@ def test_a_sample_is_half_strangers_whose_own_face_is_nowhere(gallery: Gallery):
     sample = draw_sample(gallery, 400)
 
     assert (sample.own == b"").sum() == 200
-    assert not (sample.truth == sample.own[:, np.newaxis])[sample.own != b""].any()
+    assert (sample.truth < 0.9999).all(), "else it finds itself"
     assert sample.mated[sample.own == b""].sum() == 0
     assert sample.mated[sample.own != b""].mean() > 0.5, "synthetic people have three faces each"
     np.testing.assert_allclose(np.linalg.norm(sample.probes, axis=1), 1, atol=1e-3)
