@@ -6,7 +6,7 @@ Arrow tables travel between processes, these inside one, scalars only at the edg
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,8 @@ DONE_STATES = frozenset({PhotoState.OK, PhotoState.NO_FACE})
 """The states of photos that were processed to the end; all others are quarantined."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PhotoRef:
-    """A file the crawl saw: what identifies it without reading it."""
+class PhotoRef(NamedTuple):
+    """A file the crawl saw: what identifies it without reading it. A tuple: an archive has millions of them."""
 
     path: bytes
     """Absolute path as the file system gives it (`os.fsencode`), or the UTF-8 bytes of an object-store URL."""

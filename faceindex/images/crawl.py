@@ -8,7 +8,7 @@ import os
 import posixpath
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from faceindex.errors import ConfigError
@@ -90,19 +90,19 @@ def reason(error: Exception) -> str:
 class _Folder:
     """A folder being listed."""
 
-    def __init__(self, path: bytes, found: os.stat_result) -> None:
+    def __init__(self, path: bytes, found: os.stat_result, report: CrawlReport) -> None:
         self.path = path
         self.identity = (found.st_dev, found.st_ino)
-        self._entries = os.scandir(path)
+        self._listing = os.scandir(path)
         self._failed = False
+        self.entries = self._to_the_end(report)
+        """What comes next in the folder; an error in the midst is its end."""
 
-    def next(self, report: CrawlReport) -> os.DirEntry[bytes] | None:
-        """Return what comes next in the folder, None at its end, which an error in the midst is too."""
+    def _to_the_end(self, report: CrawlReport) -> Iterator[os.DirEntry[bytes]]:
         try:
-            return next(self._entries, None)
+            yield from self._listing
         except OSError as error:
             self.problem(error, report)
-            return None
 
     def problem(self, error: OSError, report: CrawlReport) -> None:
         """Report an error once, however many entries have it (in a folder that may be listed but not searched)."""
@@ -111,7 +111,7 @@ class _Folder:
         self._failed = True
 
     def close(self) -> None:
-        self._entries.close()
+        self._listing.close()
 
 
 def _crawl_disk(root: str, report: CrawlReport) -> Iterator[PhotoRef]:
@@ -130,42 +130,47 @@ def _crawl_disk(root: str, report: CrawlReport) -> Iterator[PhotoRef]:
 
 def _walk(top: bytes, found: os.stat_result, report: CrawlReport) -> Iterator[PhotoRef]:
     """Yield depth first; the stack holds one open listing a level, which is all the memory there is."""
-    stack = [_Folder(top, found)]
+    stack = [_Folder(top, found, report)]
     try:
         while stack:
-            entry = stack[-1].next(report)
-            if entry is None:
+            for entry in stack[-1].entries:
+                found_here = _examine(entry, stack, report)
+                if isinstance(found_here, PhotoRef):
+                    yield found_here
+                elif found_here:
+                    stack.append(found_here)
+                    break
+            else:
                 stack.pop().close()
-            elif ref := _examine(entry, stack, report):
-                yield ref
     finally:
         for folder in stack:
             folder.close()
 
 
-def _examine(entry: os.DirEntry[bytes], stack: list[_Folder], report: CrawlReport) -> PhotoRef | None:
-    """Return the ref of a file that may be a photo; put a folder that may hold some on the stack."""
-    folder = stack[-1]
+def _examine(entry: os.DirEntry[bytes], stack: Sequence[_Folder], report: CrawlReport) -> PhotoRef | _Folder | None:
+    """Return the ref of a file that may be a photo, or a folder that may hold some, opened."""
     try:
-        if entry.is_dir(follow_symlinks=False):
-            if _may_enter(entry.name, report) and (child := _enter(entry, stack, report)):
-                stack.append(child)
-        elif _may_be_photo(entry, report):
+        if entry.is_file(follow_symlinks=False):
+            if not _may_be_named(entry.name, report):
+                return None
             found = entry.stat(follow_symlinks=False)
             return PhotoRef(entry.path, found.st_size, found.st_mtime_ns)
+        if entry.is_dir(follow_symlinks=False):
+            return _enter(entry, stack, report) if _may_enter(entry.name, report) else None
+        report.ignored_files["symbolic link" if entry.is_symlink() else "not a regular file"] += 1
     except FileNotFoundError:
         pass  # deleted since it was listed
     except OSError as error:
-        folder.problem(error, report)
+        stack[-1].problem(error, report)
     return None
 
 
-def _enter(entry: os.DirEntry[bytes], stack: list[_Folder], report: CrawlReport) -> _Folder | None:
+def _enter(entry: os.DirEntry[bytes], stack: Sequence[_Folder], report: CrawlReport) -> _Folder | None:
     if _is_catalog(entry.path):
         report.ignored_folders["catalog"] += 1
         return None
     try:
-        child = _Folder(entry.path, entry.stat(follow_symlinks=False))
+        child = _Folder(entry.path, entry.stat(follow_symlinks=False), report)
     except OSError as error:
         report.problems.append(CrawlProblem(entry.path, reason(error)))
         return None
@@ -187,21 +192,12 @@ def _may_enter(name: bytes, report: CrawlReport) -> bool:
     return False
 
 
-def _may_be_photo(entry: os.DirEntry[bytes], report: CrawlReport) -> bool:
-    if entry.is_symlink():
-        report.ignored_files["symbolic link"] += 1
-    elif not entry.is_file(follow_symlinks=False):
-        report.ignored_files["not a regular file"] += 1
-    else:
-        return _may_be_named(entry.name, report)
-    return False
-
-
 def _may_be_named(name: bytes, report: CrawlReport) -> bool:
-    extension = os.path.splitext(name.lower())[1].removeprefix(b".")  # noqa: PTH122
+    lower = name.lower()
+    _, dot, extension = lower.rpartition(b".")
     if name.startswith(b"."):
         report.ignored_files["hidden"] += 1
-    elif extension in NOT_PICTURES or name.lower() in NOT_PICTURE_NAMES:
+    elif (dot and extension in NOT_PICTURES) or lower in NOT_PICTURE_NAMES:
         report.ignored_files["not a picture"] += 1
     else:
         return True

@@ -29,7 +29,8 @@ from faceindex.catalog.upkeep import collect
 from faceindex.errors import ConfigError
 from faceindex.faces.loading import detector_id
 from faceindex.gallery.filters import require_date
-from faceindex.pipeline.batches import Batch, batch_id, compare, settings_digest
+from faceindex.pipeline.batches import Batch, batch_id, settings_digest
+from faceindex.pipeline.changes import compare
 from faceindex.pipeline.import_model import model_for, settings_for
 from faceindex.pipeline.plans import Plan, new_run, write_plan
 from faceindex.pipeline.publish import known_photos, publish_plan
@@ -96,8 +97,7 @@ def import_vectors(
         opened = Catalog.create(catalog, settings)
     with opened.lock(f"faceindex import {path}"):
         served = opened.current()
-        known = known_photos(opened, served)
-        todo = set(compare(refs, known, (), retry_failed=False).todo)
+        todo = set(compare(refs, known_photos(opened, served), (), retry_failed=False).todo)
         digest = settings_digest(settings, detector_id(settings.detector), wanted)
         done: dict[str, BatchFiles] = {}
         batches: list[Batch] = []

@@ -22,22 +22,17 @@ from faceindex.decisions.calibrate import calibrated
 from faceindex.gallery.recipe import EXACT
 from faceindex.gallery.renew import BUILD_BYTES, with_gallery
 from faceindex.identities.ledger import Ledger
-from faceindex.pipeline.batches import Known
 from faceindex.pipeline.changes import count_changes
 from faceindex.pipeline.plans import Plan
 from faceindex.pipeline.report import RunReport
 from faceindex.pipeline.run_page import run_page, thumbnails
 from faceindex.tables import PHOTOS_VIEW, completed, embedding_model, photo_results, require_model
-from faceindex.types import IndexRecipe, ModelId, PhotoState
+from faceindex.types import IndexRecipe, ModelId
 
 
-def known_photos(catalog: Catalog, served: Generation | None) -> dict[bytes, Known]:
-    """Return what the served generation says of every live photo, by path."""
-    if served is None:
-        return {}
-    view = open_view(catalog.files, served)
-    columns = (view[name].to_pylist() for name in ("path", "size_bytes", "mtime_ns", "state"))
-    return {path: Known(size, mtime, PhotoState(state)) for path, size, mtime, state in zip(*columns, strict=True)}
+def known_photos(catalog: Catalog, served: Generation | None) -> pa.Table:
+    """Return every live photo of the served generation, tables.PHOTOS_VIEW."""
+    return open_view(catalog.files, served) if served else PHOTOS_VIEW.empty_table()
 
 
 def publish_plan(
@@ -67,7 +62,7 @@ def publish_plan(
         results = photo_results(table)
         report.of_results(results)
         seen |= thumbnails(results)
-    before = open_view(files, served) if served else PHOTOS_VIEW.empty_table()
+    before = known_photos(catalog, served)
     report.changes.update(count_changes(before, tables.values(), plan.gone))
     view = _view(before, plan, tables)
     gone = before.filter(pc.is_in(before["path"], value_set=pa.array(plan.gone, pa.binary())))

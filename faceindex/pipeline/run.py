@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, takewhile
+from itertools import chain, compress, takewhile
 from typing import Any
+
+import pyarrow as pa
 
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.files import open_files
@@ -35,7 +37,8 @@ from faceindex.gallery.recipe import EXACT, faces_needed, outdated
 from faceindex.images.crawl import CrawlReport, crawl
 from faceindex.images.remote import protocol_of
 from faceindex.machine import core_count
-from faceindex.pipeline.batches import Batch, Changes, Known, compare, is_under, make_batches, settings_digest
+from faceindex.pipeline.batches import Batch, make_batches, settings_digest
+from faceindex.pipeline.changes import Changes, are_under, compare
 from faceindex.pipeline.memory import DEFAULT_BYTES
 from faceindex.pipeline.plans import Plan, new_run, unfinished_plans, write_plan
 from faceindex.pipeline.publish import known_photos, publish_gallery, publish_plan
@@ -149,7 +152,7 @@ class _Run:
             if self.options.retry_failed and self.served:
                 digest += f"-retry{self.served.number}"  # else a failed batch would count as done
             batches = tuple(make_batches(changes.todo, self.catalog.settings, digest))
-            plan = Plan(new_run(), digest, batches, tuple(changes.gone))
+            plan = Plan(new_run(), digest, batches, tuple(ref.path for ref in changes.gone))
             write_plan(self.catalog.files, plan)
             self._finish(plan)
         elif self.served and self._index_outdated(self.served):
@@ -168,12 +171,13 @@ class _Run:
         changes = compare(self._until_stopped(seen), known, paths, retry_failed=self.options.retry_failed)
         unseen = tuple(problem.path for problem in self.crawled.problems)
         # A folder that could not be listed hides its photos; that is not the same as their being gone.
-        hidden = {path for path in changes.gone if is_under(path, unseen)}
-        changes.gone = [path for path in changes.gone if path not in hidden]
-        self.report.changes["offline"] = len(hidden)
-        if not self.options.allow_removals:
+        hidden = are_under(_paths(changes.gone), unseen)
+        changes.gone = list(compress(changes.gone, ~hidden))
+        self.report.changes["offline"] = int(hidden.sum())
+        if changes.gone and not self.options.allow_removals:
+            gone = _not_moved(changes)
             for root in paths:
-                _require_mounted(root, _not_moved(changes, known), known)
+                _require_mounted(root, gone, known)
         self.report.of_crawl(self.crawled)
         # What this run has just finished for an interrupted one is not unchanged in the eyes of its user.
         self.report.unchanged = max(0, changes.unchanged_count - self.report.attempted)
@@ -365,27 +369,31 @@ def _files_of(catalog: Catalog, batch: str) -> BatchFiles | None:
         return None
 
 
-def _not_moved(changes: Changes, known: dict[bytes, Known]) -> list[bytes]:
-    """Return the paths that are gone without a new one of the same size and time, as a moved photo has."""
-    arrived = Counter((ref.size_bytes, ref.mtime_ns) for ref in changes.todo if ref.path not in known)
-    gone = []
-    for path in changes.gone:
-        look = (known[path].size_bytes, known[path].mtime_ns)
+def _not_moved(changes: Changes) -> list[PhotoRef]:
+    """Return the photos that are gone without a new one of the same size and time, as a moved photo has."""
+    arrived = Counter((ref.size_bytes, ref.mtime_ns) for ref in changes.arrived)
+    left = []
+    for ref in changes.gone:
+        look = (ref.size_bytes, ref.mtime_ns)
         if arrived[look]:
             arrived[look] -= 1
         else:
-            gone.append(path)
-    return gone
+            left.append(ref)
+    return left
 
 
-def _require_mounted(root: bytes, gone: Sequence[bytes], known: dict[bytes, Known]) -> None:
-    before = sum(is_under(path, [root]) for path in known)
-    missing = sum(is_under(path, [root]) for path in gone)
+def _require_mounted(root: bytes, gone: Sequence[PhotoRef], known: pa.Table) -> None:
+    before = are_under(known["path"], [root]).sum()
+    missing = are_under(_paths(gone), [root]).sum()
     if missing > GONE_SHARE * before:
         raise CatalogError(
             f"{missing:,} of {before:,} photos under {os.fsdecode(root)} are gone; is it mounted? "
             f"Nothing was forgotten; if they were removed on purpose, add --allow-removals"
         )
+
+
+def _paths(refs: Sequence[PhotoRef]) -> pa.ChunkedArray:
+    return pa.chunked_array([[ref.path for ref in refs]], pa.binary())
 
 
 def _no_photos(roots: Sequence[str], crawled: CrawlReport) -> str:

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from faceindex.config import Settings
-from faceindex.pipeline.batches import Known, compare, is_under, make_batches, settings_digest
-from faceindex.types import ModelId, PhotoRef, PhotoState
+from faceindex.pipeline.batches import make_batches, settings_digest
+from faceindex.types import ModelId, PhotoRef
 
 MODEL = ModelId("demo@0123456789ab")
 
@@ -69,58 +69,3 @@ def test_settings_that_do_not_shape_data_files_leave_the_digest_alone() -> None:
     changed = Settings(batch_photos=3, index="exact", photo_timeout_s=1.0, roots=("/photos",))
 
     assert settings_digest(Settings(), "mtcnn", MODEL) == settings_digest(changed, "mtcnn", MODEL)
-
-
-def known_of(photos: list[PhotoRef], state: PhotoState = PhotoState.OK) -> dict[bytes, Known]:
-    return {ref.path: Known(ref.size_bytes, ref.mtime_ns, state) for ref in photos}
-
-
-def test_an_unchanged_folder_has_nothing_to_do() -> None:
-    photos = refs("a", "b")
-
-    changes = compare(photos, known_of(photos), [b"/photos"], retry_failed=False)
-
-    assert (changes.todo, changes.gone, changes.unchanged_count) == ([], [], 2)
-
-
-def test_new_changed_and_touched_photos_are_done_and_missing_ones_are_gone() -> None:
-    before = [*refs("gone", "same"), *refs("grown", size=10), *refs("touched", mtime=1)]
-    now = [*refs("touched", mtime=2), *refs("new", "same"), *refs("grown", size=11)]
-
-    changes = compare(now, known_of(before), [b"/photos"], retry_failed=False)
-
-    assert [ref.path for ref in changes.todo] == [b"/photos/grown", b"/photos/new", b"/photos/touched"]
-    assert changes.gone == [b"/photos/gone"]
-    assert changes.unchanged_count == 1
-
-
-def test_photos_under_roots_that_were_not_crawled_are_left_alone() -> None:
-    elsewhere = {b"/other/a.jpg": Known(1, 1, PhotoState.OK), b"/photos2/a.jpg": Known(1, 1, PhotoState.OK)}
-
-    changes = compare([], elsewhere, [b"/photos"], retry_failed=False)
-
-    assert changes.gone == []
-
-
-def test_a_failed_photo_is_tried_again_only_when_asked_or_changed() -> None:
-    photos = refs("broken")
-    known = known_of(photos, PhotoState.TRUNCATED)
-
-    assert compare(photos, known, [b"/photos"], retry_failed=False).todo == []
-    assert compare(photos, known, [b"/photos"], retry_failed=True).todo == photos
-    assert compare(refs("broken", size=12), known, [b"/photos"], retry_failed=False).todo == refs("broken", size=12)
-
-
-def test_a_photo_seen_through_two_overlapping_roots_counts_once() -> None:
-    changes = compare([*refs("a"), *refs("a")], {}, [b"/photos", b"/photos"], retry_failed=False)
-
-    assert changes.todo == refs("a")
-
-
-@pytest.mark.parametrize(
-    ("path", "inside"),
-    [(b"/photos/a", True), (b"/photos", True), (b"/photos2/a", False), (b"/", False)],
-)
-def test_a_path_is_under_a_root_by_whole_folder_names(path: bytes, inside: bool) -> None:
-    assert is_under(path, [b"/photos"]) is inside
-    assert is_under(path, [b"/photos/"]) is (inside and path != b"/photos")
