@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 
 import pyarrow as pa
 
@@ -44,13 +44,11 @@ def new_run() -> str:
 
 def write_plan(files: Files, plan: Plan) -> FileEntry:
     """Write a plan; from then on the run can be finished by anyone."""
-    rows = [
-        {"batch": batch.batch_id, "path": ref.path, "size_bytes": ref.size_bytes, "mtime_ns": ref.mtime_ns}
-        for batch in plan.batches
-        for ref in batch.photos
-    ]
-    rows += [{"batch": None, "path": path, "size_bytes": 0, "mtime_ns": 0} for path in plan.gone]
-    table = pa.Table.from_pylist(rows, schema=PLAN)
+    names = [batch.batch_id for batch in plan.batches for _ in batch.photos]
+    looks = chain((ref for batch in plan.batches for ref in batch.photos), (PhotoRef(path, 0, 0) for path in plan.gone))
+    columns = zip(PLAN.types[1:], zip(*looks, strict=True), strict=True)
+    arrays = [pa.array(values, kind) for kind, values in columns]
+    table = pa.Table.from_arrays([pa.array(names + [None] * len(plan.gone), PLAN.types[0]), *arrays], schema=PLAN)
     described = {**(PLAN.metadata or {}), b"faceindex.digest": plan.digest.encode()}
     return write_table(files, layout.plan_path(plan.run), table.replace_schema_metadata(described))
 
