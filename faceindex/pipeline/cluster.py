@@ -51,6 +51,7 @@ CONFIG = {
     # A worker that does not come back in this time is given up by Dask; `_kept_at_strength` then starts another.
     "distributed.deploy.lost-worker-timeout": "60s",
     "distributed.comm.timeouts.connect": "60s",
+    "distributed.worker.profile.enabled": False,  # it would take the interpreter from the work a hundred times a second
     "distributed.admin.event-loop": "asyncio",
 }
 

@@ -57,16 +57,18 @@ class Memory:
                 f"more than half of --memory {self._limit_bytes // MEBIBYTE} MiB; give more and --retry-failed",
             )
         with self.changed:
-            self.waiting = True
-            self.changed.notify_all()
-            self.changed.wait_for(
-                lambda: self.held_bytes == own_bytes or self.held_bytes + byte_count <= self._share_bytes
-            )
-            self.waiting = False
+            if not self._has_room(byte_count, own_bytes):
+                self.waiting = True
+                self.changed.notify_all()
+                self.changed.wait_for(lambda: self._has_room(byte_count, own_bytes))
+                self.waiting = False
             self.held_bytes += byte_count
             large = self.held_bytes > self._share_bytes
         if large:
             self._take_turn()
+
+    def _has_room(self, byte_count: int, own_bytes: int) -> bool:
+        return self.held_bytes == own_bytes or self.held_bytes + byte_count <= self._share_bytes
 
     def release(self, byte_count: int) -> None:
         """Give back what was held."""

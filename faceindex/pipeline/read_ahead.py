@@ -19,6 +19,9 @@ from faceindex.types import PhotoState
 
 Outcome = TypeVar("Outcome")
 
+HANDED_OVER = 16
+"""Photos made ready before the other thread is woken, if it waits: each time costs both of them a turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[Outcome]):
@@ -97,7 +100,8 @@ class Lane(Generic[Outcome]):
                     self.hold(-self.held_bytes)
                 self.ready.append(Loaded(position, outcome, self.held_bytes))
                 self.held_bytes = 0
-                self._memory.changed.notify_all()
+                if len(self.ready) == HANDED_OVER or position == end - 1:
+                    self._memory.changed.notify_all()
 
 
 Load = Callable[[int, Lane[Outcome]], Outcome]

@@ -5,7 +5,9 @@ were made.
 """
 
 import faulthandler
+import math
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +35,9 @@ WATCHDOG_FACTOR = 3.0
 WATCHDOG_BATCH_S = 600.0
 """A worker that needs longer than 3 photo time limits + 600 s from one photo to the next is stuck and ends itself.
 The 600 s are for detecting and embedding a whole chunk on a slow machine."""
+
+REARM_S = 1.0
+"""How often the timer is set anew at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class BatchWorker:
         self.settings = self.catalog.settings
         self.recogniser = Recogniser.load(self.settings, job.device, job.weights)
         self.known = KnownPhotos(self.catalog)
+        self._armed = -math.inf
         self.memory = Memory(job.memory_bytes, job.processes, _turns() if job.processes > 1 else None)
 
     def run(self, batch: Batch, excluded: Mapping[int, ItemError], decoded: Iterator[Decoded] | None = None) -> Receipt:
@@ -125,11 +131,13 @@ class BatchWorker:
             )
         finally:
             faulthandler.cancel_dump_traceback_later()
+            self._armed = -math.inf
 
     def _arm_watchdog(self) -> None:
         # A decoder that hangs while it holds the interpreter's lock cannot be timed out by a thread of Python;
-        # this timer lives in C and ends the process, whose batch is then bisected.
-        if self.job.guard:
+        # this timer lives in C and ends the process, whose batch is then bisected. Each time it is a new thread.
+        if self.job.guard and time.monotonic() > self._armed + REARM_S:
+            self._armed = time.monotonic()
             faulthandler.dump_traceback_later(
                 WATCHDOG_FACTOR * self.settings.photo_timeout_s + WATCHDOG_BATCH_S, exit=True, file=_nowhere()
             )
