@@ -45,6 +45,8 @@ class Settings:
     """A photo that is gone is out of every answer at once; so long its faces are kept, in case it comes back."""
     photo_timeout_s: float = 20.0
     """Time a photo may take to decode."""
+    lock_lease_s: float = 60.0
+    """In object stores: how long a run may be silent, paused or cut off, before another one takes the catalog over."""
     weights: str = ""
     """File with the embedder's weights, for models whose weights are neither packaged nor fetched."""
     roots: tuple[str, ...] = ()
@@ -62,6 +64,8 @@ class Settings:
             raise ConfigError(f"removal_grace_days must be at least 0, got {self.removal_grace_days}")
         if self.photo_timeout_s <= 0:
             raise ConfigError(f"photo_timeout_s must be positive, got {self.photo_timeout_s}")
+        if not 0 < self.lock_lease_s <= 3600:
+            raise ConfigError(f"lock_lease_s must be above 0 and at most 3600, got {self.lock_lease_s}")
 
     DATA_SETTINGS = (
         "detector",

@@ -55,7 +55,7 @@ class Catalog:
         """
         files = open_files(root)
         files.make_root()
-        with writer_lock(files, "create"):
+        with writer_lock(files, "create", settings.lock_lease_s):
             if files.exists(layout.SETTINGS):
                 raise CatalogError(f"there is a catalog at {files.root} already; open it or choose another with -c")
             for path in files.paths():
@@ -78,8 +78,8 @@ class Catalog:
 
     @contextmanager
     def lock(self, command: str) -> Generator[None]:
-        """Hold the writer lock; raises `LockedError` at once when another process does."""
-        with writer_lock(self.files, command):
+        """Hold the writer lock; raises `LockedError` when another process does."""
+        with writer_lock(self.files, command, self.settings.lock_lease_s):
             yield
 
 

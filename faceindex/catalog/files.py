@@ -2,29 +2,40 @@
 
 What the two kinds of root promise, and where they differ:
 
-* **Local folder** (a path or `file://`): a file is written beside its place under an unpredictable name, flushed to
-  the disk, renamed, and its folder flushed. After a crash or power failure there is the old file or the new one,
-  whole. What a killed process leaves behind is a `.tmp-` file, which nobody reads and `upkeep.collect` removes.
-* **URL** (`s3://`, `gs://`, `memory://`, any fsspec protocol): a file is one put, which object stores show whole or
-  not at all and acknowledge only when it is durable. There are no folders, no renames and no temporaries.
-  `local://` is a folder reached through fsspec; it exists to test this road, and its put is not atomic.
+| | local folder: a path or `file://` | object store: `s3://`, any other protocol of fsspec |
+|---|---|---|
+| a file appears whole | written beside its place, renamed into it | one put; multipart above 100 MB |
+| it is durable | its bytes are flushed before the rename, its folder after | when the store acknowledges it |
+| after a crash | the old file or the new one; a `.tmp-` file that `upkeep.collect` removes | the old or the new |
+| one writer | `flock`: ends with its process, however that ends | a lease (`lease.py`): ends when not renewed |
+| a writer that lost the lock | cannot be: the kernel holds it | may still be running: each of its puts is fenced |
+| a put that depends on what is there | not needed | `If-None-Match: *` and `If-Match: <ETag>` |
+| folders | are made, and removed when empty | there are none |
+| memory-mapping | the file itself | a copy fetched once, in a folder private to the process |
+
+**Fenced**: while a lease is held, a file is put only after the lease was seen to be one's own, and only where there is
+none, or over the version seen before the lease was looked at. A run that was paused for longer than its lease between
+any two of these steps finds the lease gone, or the file changed, and changes nothing. `CURRENT` is such a file, so a
+later run's generation is never replaced by an earlier one's. Two things are not fenced: batches that workers write,
+which have the same bytes whoever does them, and a deletion that is already under way.
+
+Amazon S3, MinIO, Cloudflare R2 and Ceph have the conditional put. Of other stores only the put where there is none is
+used, where they have it, and over a version seen they put after looking: there a window of one request remains.
+`local://` is a folder reached in that way; it exists to test it, and its put is not even atomic.
 
 Files are private to their owner (folders 0700, files 0600): embeddings are biometric data.
 """
 
 import errno
 import os
-import shutil
 import tempfile
-import threading
-import weakref
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 from faceindex.catalog import layout
-from faceindex.errors import CatalogError, ConfigError, DamagedError, MissingExtraError
+from faceindex.errors import CatalogError, DamagedError
 
 BLOCK_BYTES = 8 << 20
 
@@ -88,6 +99,8 @@ def open_files(root: str) -> Files:
         return LocalFiles(Path(root))
     if protocol == "file":
         return LocalFiles(Path(rest))
+    from faceindex.catalog.objects import UrlFiles
+
     return UrlFiles(root)
 
 
@@ -102,25 +115,25 @@ class LocalFiles:
         return str(self._root)
 
     def make_root(self) -> None:
-        with _one_line("create", self.root):
+        with one_line("create", self.root):
             for folder in reversed([self._root, *self._root.parents]):
                 if not folder.is_dir():
                     _make_folder(folder)
 
     def read(self, path: str) -> bytes:
         full = self._full(path)
-        with _one_line("read", str(full)):
+        with one_line("read", str(full)):
             return full.read_bytes()
 
     def blocks(self, path: str) -> Iterator[bytes]:
         full = self._full(path)
-        with _one_line("read", str(full)), full.open("rb", buffering=0) as file:
+        with one_line("read", str(full)), full.open("rb", buffering=0) as file:
             while block := file.read(BLOCK_BYTES):
                 yield block
 
     def write(self, path: str, *parts: bytes | memoryview) -> None:
         full = self._full(path)
-        with _one_line("write", str(full)):
+        with one_line("write", str(full)):
             self._make_parents(full.parent)
             handle, name = tempfile.mkstemp(prefix=layout.TEMPORARY_PREFIX, dir=full.parent)
             temporary = Path(name)
@@ -140,7 +153,7 @@ class LocalFiles:
 
     def exists(self, path: str) -> bool:
         full = self._full(path)
-        with _one_line("read", str(full)):
+        with one_line("read", str(full)):
             try:
                 full.stat()
             except (FileNotFoundError, NotADirectoryError):
@@ -149,12 +162,12 @@ class LocalFiles:
 
     def size(self, path: str) -> int:
         full = self._full(path)
-        with _one_line("read", str(full)):
+        with one_line("read", str(full)):
             return full.stat().st_size
 
     def modified(self, path: str) -> float:
         full = self._full(path)
-        with _one_line("read", str(full)):
+        with one_line("read", str(full)):
             return full.stat().st_mtime
 
     def paths(self, folder: str = "") -> Iterator[str]:
@@ -162,7 +175,7 @@ class LocalFiles:
         while pending:
             inside = pending.pop()
             full = self._root / inside
-            with _one_line("read", str(full)):
+            with one_line("read", str(full)):
                 try:
                     entries = list(os.scandir(full))
                 except FileNotFoundError:
@@ -176,7 +189,7 @@ class LocalFiles:
 
     def delete(self, path: str) -> None:
         full = self._full(path)
-        with _one_line("delete", str(full)):
+        with one_line("delete", str(full)):
             full.unlink(missing_ok=True)
         if full.parent != self._root:
             with suppress(OSError):
@@ -184,12 +197,12 @@ class LocalFiles:
 
     def local_path(self, path: str) -> Path:
         full = self._full(path)
-        with _one_line("read", str(full)):
+        with one_line("read", str(full)):
             full.stat()
         return full
 
     def _full(self, path: str) -> Path:
-        return self._root / _inside(path)
+        return self._root / inside(path)
 
     def _make_parents(self, folder: Path) -> None:
         """Create the folders between the root and a file, but never the root: its disk may have been unmounted."""
@@ -201,118 +214,7 @@ class LocalFiles:
             _make_folder(one)
 
 
-class UrlFiles:
-    """A catalog in an object store, reached by fsspec."""
-
-    def __init__(self, root: str) -> None:
-        import fsspec
-
-        self._url = root.rstrip("/")
-        # Readers must see what another machine wrote a moment ago. Only the local test road knows auto_mkdir.
-        options: dict[str, Any] = {"use_listings_cache": False}
-        if root.startswith("local://"):
-            options["auto_mkdir"] = True
-        try:
-            self._fs, base = fsspec.core.url_to_fs(root, **options)
-        except ImportError as error:
-            raise MissingExtraError(f"a catalog at {root} needs a package that is not installed: {error}") from error
-        except ValueError as error:
-            raise ConfigError(f"{root} is not a place for a catalog: {error}") from error
-        self._base = base.rstrip("/")
-        self._fetched: Path | None = None
-        self._fetching = threading.Lock()
-
-    def __reduce__(self) -> tuple[type["UrlFiles"], tuple[str]]:
-        return type(self), (self._url,)
-
-    @property
-    def root(self) -> str:
-        return self._url
-
-    def make_root(self) -> None:
-        """Object stores have no folders to create."""
-
-    def read(self, path: str) -> bytes:
-        with self._one_line("read", path):
-            return bytes(self._fs.cat_file(self._full(path)))
-
-    def blocks(self, path: str) -> Iterator[bytes]:
-        with self._one_line("read", path), self._fs.open(self._full(path), "rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                yield block
-
-    def write(self, path: str, *parts: bytes | memoryview) -> None:
-        with self._one_line("write", path):
-            self._fs.pipe_file(self._full(path), b"".join(parts))
-
-    def create(self, path: str, data: bytes) -> bool:
-        """Put a file only where there is none, as one operation of the store; return whether it was put."""
-        with self._one_line("write", path):
-            try:
-                self._fs.pipe_file(self._full(path), data, mode="create")
-            except FileExistsError:
-                return False
-            return True
-
-    def exists(self, path: str) -> bool:
-        # fsspec's own `exists` takes every error for "no", and a catalog that seems empty would be built anew.
-        with self._one_line("read", path):
-            try:
-                self._fs.info(self._full(path))
-            except (FileNotFoundError, NotADirectoryError):
-                return False
-            return True
-
-    def size(self, path: str) -> int:
-        with self._one_line("read", path):
-            return int(self._fs.info(self._full(path))["size"])
-
-    def modified(self, path: str) -> float:
-        with self._one_line("read", path):
-            return float(self._fs.modified(self._full(path)).timestamp())
-
-    def paths(self, folder: str = "") -> Iterator[str]:
-        with self._one_line("read", folder):
-            found = self._fs.find(f"{self._base}/{folder}".rstrip("/"))
-        for full in found:
-            yield str(full).removeprefix(f"{self._base}/")
-
-    def delete(self, path: str) -> None:
-        with self._one_line("delete", path), suppress(FileNotFoundError):
-            self._fs.rm_file(self._full(path))
-
-    def local_path(self, path: str) -> Path:
-        full = self._full(path)
-        with self._fetching, self._one_line("read", path):
-            if self._fetched is None:
-                # A cache that outlived the process would keep faces of people erased from the catalog.
-                self._fetched = Path(tempfile.mkdtemp(prefix="faceindex-"))
-                weakref.finalize(self, shutil.rmtree, self._fetched, ignore_errors=True)
-            # The store's own token for the contents: a file that was replaced is fetched again.
-            target = self._fetched / str(self._fs.ukey(full)) / PurePosixPath(path).name
-            if not target.exists():
-                target.parent.mkdir(exist_ok=True)
-                partial = target.with_name(layout.TEMPORARY_PREFIX + target.name)
-                self._fs.get_file(full, str(partial))
-                partial.replace(target)
-            return target
-
-    def _full(self, path: str) -> str:
-        return f"{self._base}/{_inside(path)}"
-
-    @contextmanager
-    def _one_line(self, action: str, path: str) -> Generator[None]:
-        shown = f"{self._url}/{path}"
-        try:
-            with _one_line(action, shown):
-                yield
-        except CatalogError:
-            raise
-        except Exception as error:  # each store's client raises errors of its own
-            raise CatalogError(f"cannot {action} {shown}: {type(error).__name__}: {error}") from error
-
-
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """Return a path that leads nowhere but into the catalog; manifests may come from elsewhere."""
     parts = path.split("/")
     if "" in parts or "." in parts or ".." in parts:
@@ -321,7 +223,7 @@ def _inside(path: str) -> str:
 
 
 @contextmanager
-def _one_line(action: str, shown: str) -> Generator[None]:
+def one_line(action: str, shown: str) -> Generator[None]:
     """Turn the operating system's errors into ours: one line that names the file and says what to do."""
     try:
         yield
@@ -342,7 +244,7 @@ def _one_line(action: str, shown: str) -> Generator[None]:
 
 def reading(path: Path) -> AbstractContextManager[None]:
     """Return a context for reading a local path, in which the system's errors become those that `Files.read` raises."""
-    return _one_line("read", str(path))
+    return one_line("read", str(path))
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,48 +1,43 @@
 """The one writer of a catalog: who may publish, and who is publishing. Readers never take it.
 
 Local folders: the operating system's lock on the file `lock`. It ends with the process, however that ends, so a killed
-run leaves nothing to clear away; the file stays. Object stores: an object `lock` put only where there is none. A run
-that was killed leaves it behind, and the message says which object to delete; stores without such a put are refused.
+run leaves nothing to clear away; the file stays. Object stores: a lease, see `lease.py`.
 """
 
 import errno
 import fcntl
 import json
 import os
-import platform
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from faceindex.catalog import layout
-from faceindex.catalog.files import Files, LocalFiles, UrlFiles
-from faceindex.errors import CatalogError, LockedError
+from faceindex.catalog.files import Files, LocalFiles
+from faceindex.catalog.lease import LEASE_S, leased
+from faceindex.catalog.objects import UrlFiles
+from faceindex.catalog.owner import locked, owner_in, this_process
+from faceindex.errors import CatalogError
 
 
 @contextmanager
-def writer_lock(files: Files, command: str) -> Generator[None]:
-    """Hold the catalog's writer lock; never waits.
+def writer_lock(files: Files, command: str, lease_s: float = LEASE_S) -> Generator[None]:
+    """Hold the catalog's writer lock. Waits only in object stores, to see whether another holder still lives.
 
     Args:
         command: what the holder is doing, shown to others.
+        lease_s: in object stores, how long the holder may be silent before another run takes over.
 
     Raises:
         LockedError: another process holds it; the message says which, where and since when.
         CatalogError: the lock cannot be written.
     """
-    owner = {
-        "pid": os.getpid(),
-        "host": platform.node(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command,
-    }
-    data = json.dumps(owner).encode()
+    owner = this_process(command)
     if isinstance(files, LocalFiles):
-        with _local_lock(files, data):
+        with _local_lock(files, json.dumps(owner).encode()):
             yield
     elif isinstance(files, UrlFiles):
-        with _object_lock(files, data):
+        with leased(files, owner, lease_s):
             yield
     else:
         raise TypeError(f"a lock on {type(files).__name__} is not known")
@@ -61,7 +56,7 @@ def _local_lock(files: LocalFiles, owner: bytes) -> Generator[None]:
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise CatalogError(f"cannot lock {path}: {error.strerror}; use another file system") from error
-            raise _locked(files, os.pread(handle, 4096, 0), "wait for it or stop it") from error
+            raise locked(files.root, owner_in(os.pread(handle, 4096, 0))) from error
         # Whom the others will name. On a full disk the lock still holds, they are only told less. One write, with
         # blanks over what stood there: they may be reading.
         try:
@@ -72,23 +67,3 @@ def _local_lock(files: LocalFiles, owner: bytes) -> Generator[None]:
         yield
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _object_lock(files: UrlFiles, owner: bytes) -> Generator[None]:
-    if not files.create(layout.LOCK, owner):
-        advice = f"wait for it, or delete {files.root}/{layout.LOCK} if it no longer runs"
-        raise _locked(files, files.read(layout.LOCK), advice)
-    try:
-        yield
-    finally:
-        files.delete(layout.LOCK)
-
-
-def _locked(files: Files, data: bytes, advice: str) -> LockedError:
-    try:
-        owner = json.loads(data)
-        holder = f"`{owner['command']}` (process {owner['pid']} on {owner['host']}, since {owner['since']})"
-    except (ValueError, KeyError, TypeError):
-        holder = "another process"
-    return LockedError(f"{files.root} is being written by {holder}; {advice}")

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 
+from faceindex.pipeline.report import RunReport
+from faceindex.pipeline.run import IndexOptions, index_photos
 from tests.support.archives import ROOT, make_archive
 
 pytest.importorskip("moto.server", reason="a local S3 server is needed: pip install 'faceindex[dev]'")
@@ -109,20 +112,89 @@ def test_photos_and_catalog_in_a_bucket_are_indexed_once_and_searched(bucket: st
     faceindex("check", "--deep", "-c", catalog)
 
 
+HOLD = """
+import sys, time
+from faceindex.catalog.files import open_files
+from faceindex.catalog.lock import writer_lock
+
+with writer_lock(open_files(sys.argv[1]), "the first writer", lease_s=10):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
 def test_a_second_writer_is_told_who_writes(bucket: str, server: str) -> None:
     index(bucket)
     catalog = f"s3://{bucket}/catalog"
-    holding = (
-        "import sys, time\nfrom faceindex.catalog.catalog import Catalog\n"
-        f"with Catalog.open({catalog!r}).lock('the first writer'):\n    print('held', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", holding], stdout=subprocess.PIPE, text=True, cwd=ROOT) as first:
+    with subprocess.Popen([sys.executable, "-c", HOLD, catalog], stdout=subprocess.PIPE, text=True, cwd=ROOT) as first:
         assert first.stdout
         assert first.stdout.readline() == "held\n"
         second = faceindex("index", f"s3://{bucket}/photos", "-c", catalog, "--workers", 0, code=75)
         first.send_signal(signal.SIGINT)
     assert "the first writer" in second.stderr
     assert index(bucket)["embedded"] == 0
+
+
+RUN = """
+import os, signal, sys
+from dataclasses import replace
+from faceindex.catalog.catalog import Catalog
+from faceindex.config import Settings
+from faceindex.errors import FaceIndexError
+from faceindex.pipeline.run import IndexOptions, index_photos
+
+photos, catalog, phase, number = sys.argv[1:]
+Catalog.create(catalog, replace(Settings(), lock_lease_s=1.0))
+strike = lambda now, *_: os.kill(os.getpid(), int(number)) if now == phase else None
+try:
+    index_photos(catalog, [photos], IndexOptions(workers=0), strike)
+except FaceIndexError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@contextmanager
+def struck(bucket: str, phase: str, blow: signal.Signals) -> Iterator[subprocess.Popen[str]]:
+    """Start indexing, let a signal strike as a phase begins, and return the process when it has."""
+    words = [sys.executable, "-c", RUN, f"s3://{bucket}/photos", f"s3://{bucket}/catalog", phase, str(int(blow))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def index_in_this_process(bucket: str) -> RunReport:
+    return index_photos(f"s3://{bucket}/catalog", [f"s3://{bucket}/photos"], IndexOptions(workers=0))
+
+
+def test_a_killed_run_is_followed_when_its_lease_is_over(bucket: str) -> None:
+    with struck(bucket, "building the index", signal.SIGKILL) as killed:
+        assert killed.wait() == -signal.SIGKILL
+
+    report = index_in_this_process(bucket)
+
+    assert (report.generation, report.photos, report.unchanged) == (1, {"ok": 5}, 0)
+    assert "embed" not in report.clock.seconds
+    faceindex("check", "-c", f"s3://{bucket}/catalog")
+
+
+def test_a_run_that_wakes_after_another_has_published_changes_nothing(bucket: str, server: str) -> None:
+    files = s3fs.S3FileSystem(endpoint_url=server, skip_instance_cache=True, use_listings_cache=False)
+    with struck(bucket, "building the index", signal.SIGSTOP) as paused:
+        files.rm_file(f"{bucket}/photos/04.jpg")
+        assert index_in_this_process(bucket).photos == {"ok": 4}
+        published = {path: found["ETag"] for path, found in files.find(f"{bucket}/catalog", detail=True).items()}
+        paused.send_signal(signal.SIGCONT)
+        said, _ = paused.communicate()
+
+    assert paused.returncode == 75
+    assert f"s3://{bucket}/catalog was taken over by" in said
+    assert len(said.splitlines()) == 1
+    assert {path: found["ETag"] for path, found in files.find(f"{bucket}/catalog", detail=True).items()} == published
+    faceindex("check", "-c", f"s3://{bucket}/catalog")
 
 
 def test_photos_in_a_bucket_may_be_indexed_here_and_those_here_in_a_bucket(bucket: str, tmp_path: Path) -> None:

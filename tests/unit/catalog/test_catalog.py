@@ -99,7 +99,7 @@ def test_a_local_catalog_is_private_to_its_owner(tmp_path: Path) -> None:
 
 
 def test_the_writer_lock_excludes_other_writers_but_not_readers(root: str) -> None:
-    catalog = Catalog.create(root, SETTINGS)
+    catalog = Catalog.create(root, replace(SETTINGS, lock_lease_s=5))
 
     with catalog.lock("index"), pytest.raises(LockedError), Catalog.open(root).lock("compact"):
         pass
