@@ -261,8 +261,9 @@ def _load(files: Files, number: int) -> tuple[Generation, bytes]:
 
 def numbers(files: Files) -> list[int]:
     """Return the numbers of the generations whose manifests are there, ascending."""
-    found = (layout.generation_number(path) for path in files.paths(layout.GENERATIONS) if path.endswith(".json"))
-    return sorted(number for number in found if number is not None)
+    # Other files of a generation may be JSON too.
+    named = {path: layout.generation_number(path) for path in files.paths(layout.GENERATIONS)}
+    return sorted(number for path, number in named.items() if number and path == layout.generation_path(number))
 
 
 def restore_current(files: Files) -> Generation | None:

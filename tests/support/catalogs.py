@@ -101,8 +101,10 @@ def make_generation(files: Files, batches: dict[str, BatchFiles], previous: Gene
         write_entry(files, layout.shard_path(shard, "index.faiss"), np.random.default_rng(number).bytes(3000)),
     )
     report = write_entry(files, layout.report_path(run), json.dumps({"schema": "faceindex.run/1", "run": run}).encode())
+    thresholds = write_entry(files, layout.calibration_path(number, "thresholds.json"), b"{}")
     return replace(
         generation,
+        calibration={"thresholds": thresholds},
         face_count=faces.num_rows,
         shards=(Shard(shard, shard_files, faces.num_rows, EXACT),),
         tombstones=write_tombstones(files, number, np.zeros(2, "V16")),

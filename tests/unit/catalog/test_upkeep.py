@@ -130,6 +130,7 @@ def test_collecting_keeps_the_newest_generations_whole_and_removes_the_rest(root
             layout.generation_path(number),
             layout.view_path(number),
             layout.tombstones_path(number),
+            layout.calibration_path(number, "thresholds.json"),
             layout.shard_path(f"shard-{number}", "faces.arrow"),
             layout.shard_path(f"shard-{number}", "index.faiss"),
         )
