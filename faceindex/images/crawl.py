@@ -58,9 +58,9 @@ class CrawlReport:
 def crawl(root: str, report: CrawlReport | None = None) -> Iterator[PhotoRef]:
     """Return an iterator over the files under `root` that may be photos, in no particular order.
 
-    Memory grows with the depth of the tree, not with the number of files or folders (in an object store: with the
-    largest folder). Symbolic links are not followed, except `root` itself; hidden files and folders, system folders
-    and catalogs of ours are passed over.
+    Memory grows with the depth of the tree, not with the number of files or folders (in an object store that is not
+    S3: with the largest folder). Symbolic links are not followed, except `root` itself; hidden files and folders,
+    system folders and catalogs of ours are passed over.
 
     Args:
         root: a folder, a single file (yielded whatever its name), or an fsspec URL such as `s3://bucket/album`.
@@ -222,7 +222,7 @@ def _crawl_store(url: str, report: CrawlReport) -> Iterator[PhotoRef]:
         raise ConfigError(f"{url} cannot be read: {reason(error)}") from error
     if found["type"] == "file":
         return iter([store.ref(found)])
-    return _walk_store(store, report)
+    return _walk_objects(store, report) if store.is_flat else _walk_store(store, report)
 
 
 def _walk_store(store: Store, report: CrawlReport) -> Iterator[PhotoRef]:
@@ -249,3 +249,43 @@ def _walk_store(store: Store, report: CrawlReport) -> Iterator[PhotoRef]:
                 report.ignored_files["not a regular file"] += 1
             elif _may_be_named(name, report):
                 yield store.ref(info)
+
+
+def _walk_objects(store: Store, report: CrawlReport) -> Iterator[PhotoRef]:
+    """Yield what `_walk_store` does, from one listing of all objects; those of a folder follow each other in it."""
+    entered, passed_over = store.root, "/"
+    try:
+        for info in store.objects():
+            folder, _, name = info["name"].rpartition("/")
+            if info["name"].startswith(passed_over):
+                continue
+            if folder != entered:
+                if closed := _closed_above(folder, store.root, report):
+                    passed_over = f"{closed}/"
+                    continue
+                entered = folder
+            # In a catalog the one file before its settings is CURRENT.
+            if name in ("catalog.toml", "CURRENT") and _is_stored_catalog(store, folder):
+                report.ignored_folders["catalog"] += 1
+                passed_over = f"{folder}/"
+            elif name and _may_be_named(name.encode("utf-8", "surrogateescape"), report):
+                yield store.ref(info)
+    except Exception as error:  # noqa: BLE001 - see above
+        report.problems.append(CrawlProblem(store.url(store.root), reason(error)))
+
+
+def _closed_above(folder: str, root: str, report: CrawlReport) -> str | None:
+    """Return the topmost folder on the way from the root that is not entered; None where all are."""
+    path = root
+    for name in folder.removeprefix(root).strip("/").split("/"):
+        path = f"{path}/{name}"
+        if name and not _may_enter(name.encode("utf-8", "surrogateescape"), report):
+            return path
+    return None
+
+
+def _is_stored_catalog(store: Store, folder: str) -> bool:
+    try:
+        return store.read(f"{folder}/catalog.toml", len(CATALOG_MARK)) == CATALOG_MARK
+    except OSError:
+        return False

@@ -1,12 +1,15 @@
 """Photos in object stores: URLs, and the fsspec file systems behind them; knows nothing of pictures."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from faceindex.errors import ConfigError
 from faceindex.types import PhotoRef
+
+PAGE_OBJECTS = 1000
+"""The most that S3 lists in one request."""
 
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]*)://")
 _MTIME_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
@@ -47,6 +50,23 @@ class Store:
     def entries(self, folder: str) -> list[Mapping[str, Any]]:
         """Return `info` of what a folder holds, without the empty object some stores keep for the folder itself."""
         return [found for found in self._files.ls(folder, detail=True) if found["name"].strip("/") != folder.strip("/")]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all below the root can be listed at once, 1,000 objects a request, instead of folder by folder."""
+        return self._protocol in ("s3", "s3a")
+
+    def objects(self) -> Iterator[Mapping[str, Any]]:
+        """Yield `info` of every object below the root, of a store that is flat; memory holds one page."""
+        bucket, _, prefix = self.root.partition("/")
+        wanted = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "MaxKeys": PAGE_OBJECTS}
+        more = True
+        while more:
+            page = self._files.call_s3("list_objects_v2", self._files.kwargs, **wanted)
+            for found in page.get("Contents", ()):
+                yield {"name": f"{bucket}/{found['Key']}", "size": found["Size"], "LastModified": found["LastModified"]}
+            more = page.get("IsTruncated", False)
+            wanted["ContinuationToken"] = page.get("NextContinuationToken", "")
 
     def read(self, path: str, limit_bytes: int) -> bytes:
         """Return the first `limit_bytes` bytes of an object."""

@@ -4,18 +4,18 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
+from benchmarks.s3_server import Server, s3_server
+from faceindex.images import remote
+from faceindex.images.crawl import CATALOG_MARK, CrawlReport, crawl
 from faceindex.pipeline.report import RunReport
 from faceindex.pipeline.run import IndexOptions, index_photos
 from tests.support.archives import ROOT, make_archive
@@ -24,39 +24,25 @@ pytest.importorskip("moto.server", reason="a local S3 server is needed: pip inst
 s3fs = pytest.importorskip("s3fs")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A process that speaks S3 on loopback; returns its URL."""
-    url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "moto.server", "-p", url.rpartition(":")[2]]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            for _ in range(300):
-                try:
-                    urlopen(url).close()
-                    break
-                except URLError:
-                    assert process.poll() is None, "the S3 server has ended"
-                    time.sleep(0.1)
-            yield url
-        finally:
-            process.kill()
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as server:
+        yield server
 
 
 @pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+def server(running: Server) -> str:
+    return running.url
+
+
+@pytest.fixture
+def bucket(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A bucket of its own, with five photos under `photos`, and the environment to reach it."""
-    for name, value in environment(server).items():
+    for name, value in running.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     name = f"bucket-{time.monotonic_ns()}"
-    files = s3fs.S3FileSystem(endpoint_url=server, skip_instance_cache=True)
+    files = s3fs.S3FileSystem(endpoint_url=running.url, skip_instance_cache=True)
     files.mkdir(name)
     here = make_archive(tmp_path / "all", count=5)
     (tmp_path / "here").mkdir()
@@ -64,17 +50,6 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         shutil.copy(photo, tmp_path / "here")
         files.put(str(photo), f"{name}/photos/{photo.name}")
     return name
-
-
-def environment(server: str) -> Mapping[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": server,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
 
 
 def faceindex(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -110,6 +85,40 @@ def test_photos_and_catalog_in_a_bucket_are_indexed_once_and_searched(bucket: st
     faceindex("check", "-c", catalog)
     faceindex("compact", "-c", catalog)
     faceindex("check", "--deep", "-c", catalog)
+
+
+def test_a_bucket_is_listed_page_by_page_by_the_rules_of_folders(
+    bucket: str, running: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PAGE_OBJECTS", 40)
+    files = s3fs.S3FileSystem(endpoint_url=running.url, skip_instance_cache=True)
+    photos = [f"{number % 20}/{number:04}.jpg" for number in range(35)]
+    others = ["@eaDir/t.jpg", ".git/a/b.jpg", "x.xmp", ".hidden.jpg", "sub/.also/a.jpg"]
+    catalog = ["CURRENT", "catalog.toml", "generations/000001.json", "lock"]
+    files.pipe({f"{bucket}/tree/{name}": b"x" for name in [*photos, *others, "CURRENT", "folder/"]})
+    files.pipe({f"{bucket}/tree/cat/{name}": CATALOG_MARK for name in catalog})
+    running.new_requests()
+    report = CrawlReport()
+
+    found = {ref.path.decode().removeprefix(f"s3://{bucket}/tree/") for ref in crawl(f"s3://{bucket}/tree", report)}
+
+    assert found == {*photos, "CURRENT"}
+    assert report.ignored_files == {"hidden": 1, "not a picture": 1}
+    assert report.ignored_folders == {"system folder": 1, "hidden": 2, "catalog": 1}
+    asked = [method for method, path in running.new_requests() if "prefix" in path]
+    assert asked == ["LIST"] * 3  # is it a folder, and two pages
+
+
+def test_an_unchanged_photo_costs_no_request_of_its_own(bucket: str, running: Server) -> None:
+    index_in_this_process(bucket)
+    running.new_requests()
+    report = index_in_this_process(bucket)
+
+    asked = running.new_requests()
+    assert (report.unchanged, report.generation) == (5, 1)
+    assert [method for method, path in asked if "photos%2F" in path or "photos/" in path] == ["LIST"] * 2
+    assert not [path for _, path in asked if "/faces/" in path or "/crops/" in path]
+    assert len(asked) <= 30
 
 
 HOLD = """
@@ -224,7 +233,7 @@ def test_a_bucket_that_is_not_there_is_told_in_one_line(bucket: str, tmp_path: P
 def test_a_server_that_does_not_answer_is_told_in_one_line(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # nobody listens on it
 
     done = faceindex("index", f"s3://{bucket}/photos", "-c", tmp_path / "catalog", "--workers", 0, code=2)
 
