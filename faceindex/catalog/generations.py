@@ -14,6 +14,7 @@ from faceindex.catalog import layout
 from faceindex.catalog.checksums import JSON_SEAL, digest, seal, unseal
 from faceindex.catalog.files import Files
 from faceindex.errors import CatalogError, DamagedError
+from faceindex.events import tell
 from faceindex.types import FileEntry, IndexQuality, IndexRecipe, ModelId
 
 SCHEMA = "faceindex.generation/1"
@@ -214,6 +215,17 @@ def publish(files: Files, generation: Generation) -> None:
     data = generation.to_bytes()
     files.write(layout.generation_path(generation.number), data)
     files.write(layout.CURRENT, _current_line(generation.number, data))
+    quality = generation.quality
+    tell(
+        "published",
+        f"generation {generation.number} is served: {generation.face_count:,} faces",
+        generation=generation.number,
+        photos=dict(generation.photo_counts),
+        faces=generation.face_count,
+        clusters=generation.cluster_count,
+        index=generation.recipe.factory,
+        recall_at_10=None if quality is None else quality.recall_at_10,
+    )
 
 
 def current(files: Files) -> Generation | None:

@@ -1,5 +1,6 @@
 """`faceindex index`."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -14,10 +15,12 @@ from faceindex.cli.options import (
     json_option,
     print_json,
     printable,
+    watching_options,
 )
 
 if TYPE_CHECKING:
     from faceindex.pipeline.report import RunReport
+    from faceindex.pipeline.watching import Watching
 
 SHOWN_QUARANTINED = 20
 LEAST_SHARE = 0.01
@@ -58,6 +61,7 @@ LEAST_SHARE = 0.01
     help="auto, exact, or a FAISS factory string such as IVF1024,PQ32x4fs; "
     "parts may follow, as in 'auto;recall=0.9;memory=500MB' or 'auto;nprobe=64;rerank=5'.",
 )
+@watching_options
 @click.option("--retry-failed", is_flag=True, help="Try quarantined photos again although they have not changed.")
 @click.option("--allow-removals", is_flag=True, help="Go on when more than a fifth of a folder's photos are gone.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
@@ -77,6 +81,7 @@ def index(
     model: str | None,
     weights: str | None,
     factory: str | None,
+    watching: "Watching",
     retry_failed: bool,
     allow_removals: bool,
     dry_run: bool,
@@ -91,7 +96,11 @@ def index(
     Exit code 0: done. 3: done, but some photos could not be processed and are quarantined; the report names them.
     """
     from faceindex.cli.progress import Progress
+    from faceindex.errors import FaceIndexError
+    from faceindex.events import STDERR
+    from faceindex.pipeline.report import RunReport
     from faceindex.pipeline.run import IndexOptions, index_photos
+    from faceindex.pipeline.watching import watched
 
     options = IndexOptions(
         workers=workers,
@@ -109,14 +118,22 @@ def index(
         allow_removals=allow_removals,
         dry_run=dry_run,
     )
-    with Progress() as progress:
-        report = index_photos(catalog, photos, options, progress)
+    if dry_run:
+        watching = replace(watching, metrics=None)
+    report = RunReport.of(catalog)
+    logged = watching.log_file == STDERR
+    try:
+        with Progress(quiet=logged) as progress, watched(report, watching, progress) as told:
+            index_photos(catalog, photos, options, told, report)
+    except FaceIndexError as error:
+        if not logged:
+            raise
+        ctx.exit(error.exit_code)  # the log has said why
     if as_json:
         print_json(report.to_json())
     else:
         _show(report, catalog)
-    if report.quarantined:
-        ctx.exit(3)
+    ctx.exit(report.exit_code)
 
 
 def _show(report: "RunReport", catalog: str) -> None:

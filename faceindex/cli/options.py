@@ -125,6 +125,28 @@ def filter_options(command: Command) -> Command:
     return cast("Command", with_filters)
 
 
+def watching_options(command: Command) -> Command:
+    """Add the options that tell programs of a run; the command gets them as `watching`."""
+
+    @click.option("--metrics", metavar="FILE.prom", help="Keep a file of Prometheus metrics, for node_exporter.")
+    @click.option(
+        "--metrics-port",
+        type=click.IntRange(1, 65535),
+        metavar="PORT",
+        help="Show them on this port of 127.0.0.1 while the run lasts.",
+    )
+    @click.option("--log-file", metavar="FILE", help="Append what happens as JSON, an event a line; -: to stderr.")
+    @wraps(command)
+    def with_watching(
+        *args: Any, metrics: str | None, metrics_port: int | None, log_file: str | None, **others: Any
+    ) -> Any:
+        from faceindex.pipeline.watching import Watching
+
+        return command(*args, watching=Watching(metrics, metrics_port, log_file), **others)
+
+    return cast("Command", with_watching)
+
+
 def print_json(document: Any, *, one_line: bool = False) -> None:
     """Print a JSON document on stdout."""
     click.echo(json.dumps(document, ensure_ascii=False, indent=None if one_line else 2))

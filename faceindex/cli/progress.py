@@ -18,7 +18,8 @@ BETWEEN_LINES_S = 30.0
 class Progress:
     """Shows what a run reports; an instance is called with (phase, photos done, photos in all, faces, quarantined)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._bar: Bar | None = None
         self._shown = sys.stderr.isatty()
         self._told = time.monotonic()
@@ -35,6 +36,8 @@ class Progress:
 
     def __call__(self, phase: str, done: int = 0, total: int = 0, faces: int = 0, quarantined: int = 0) -> None:
         """Show where the run is."""
+        if self._quiet:
+            return
         now = time.monotonic()
         if self._first is None and total:
             self._first = (now, done)

@@ -6,8 +6,10 @@ counted, the others are done.
 """
 
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -20,6 +22,7 @@ from distributed.comm import CommClosedError
 from tornado.ioloop import PeriodicCallback
 
 from faceindex.errors import FaceIndexError, ItemError
+from faceindex.events import LOG, tell
 from faceindex.pipeline.batches import Batch
 from faceindex.pipeline.worker import BatchWorker, Job, Receipt
 from faceindex.types import PhotoRef, PhotoState
@@ -64,13 +67,18 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
     def __init__(self, job: Job) -> None:
         self.job = job
         self.worker: BatchWorker | None = None
+        self.log_level = LOG.getEffectiveLevel()
 
     def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
         """Load the networks."""
+        LOG.setLevel(self.log_level)  # what is logged here is forwarded to the run
         if threading.current_thread() is threading.main_thread():
             # Ctrl-C reaches every process of the terminal; the run stops its workers itself, after their batches.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        start = time.perf_counter()
         self.worker = BatchWorker(self.job)
+        seconds = round(time.perf_counter() - start, 3)
+        tell("worker_ready", f"networks loaded in {seconds:.1f} s", pid=os.getpid(), seconds=seconds)
 
 
 def run_batch(batch: Batch, excluded: Mapping[int, ItemError]) -> Receipt:
@@ -154,6 +162,7 @@ def _equip(client: Client, job: Job) -> None:
     """Have every worker load the networks. Dask tells those that start later, but gives up when one dies meanwhile."""
     for _ in range(START_ATTEMPTS):
         try:
+            client.forward_logging(LOG.name)
             client.register_plugin(JobPlugin(job))
             return
         except CommClosedError as error:
@@ -194,6 +203,7 @@ def run_on_cluster(
                 following = None if stopping() else next(waiting, None)
             except KilledWorker:
                 attempts[batch.batch_id] = attempts.get(batch.batch_id, 0) + 1
+                _tell_of_loss(batch, attempts[batch.batch_id])
                 if attempts[batch.batch_id] >= 2 * ATTEMPTS:
                     raise FaceIndexError(_keeps_dying(batch)) from None
                 if attempts[batch.batch_id] >= ATTEMPTS:
@@ -234,6 +244,17 @@ def _submit(
 ) -> tuple[Any, Batch]:
     key = f"faceindex-{batch.batch_id}-{attempt}"
     return client.submit(run_batch, batch, excluded or {}, key=key), batch
+
+
+def _tell_of_loss(batch: Batch, times: int) -> None:
+    tell(
+        "worker_lost",
+        f"a worker ended while it did batch {batch.batch_id}, for the {times}. time; the batch is done again",
+        level=logging.WARNING,
+        batch=batch.batch_id,
+        photos=len(batch.photos),
+        times=times,
+    )
 
 
 def _keeps_ending(what: str, reason: BaseException) -> str:

@@ -1,18 +1,26 @@
-"""What a run did, as it is printed and stored."""
+"""What a run did, as it is printed and stored; filled while it lasts, for those who watch."""
 
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from faceindex.catalog.files import open_files
 from faceindex.catalog.generations import Generation
 from faceindex.clock import Clock
 from faceindex.images.crawl import CrawlReport
+from faceindex.pipeline.plans import new_run
+from faceindex.pipeline.worker import Receipt
 from faceindex.types import DONE_STATES, PhotoResult
 
 CHANGES = ("new", "changed", "touched", "moved", "copied", "deleted", "offline")
 """What may have happened to a photo since the last run; offline are those in folders that could not be listed."""
+
+
+Progress = Callable[..., None]
+"""Is called with (phase, photos done, photos in all, faces, quarantined)."""
 
 
 @dataclass(slots=True)
@@ -20,7 +28,10 @@ class RunReport:
     """The figures of one run: `faceindex.run/1`."""
 
     catalog: str = ""
+    name: str = field(default_factory=new_run)
+    """Of this run; of its plan too, when there is anything to do."""
     run: str | None = None
+    """Name of the run whose plan was finished last, which may be one that was interrupted before."""
     generation: int | None = None
     photos: dict[str, int] = field(default_factory=dict)
     """Photos in the catalog by state."""
@@ -32,6 +43,8 @@ class RunReport:
     """Photos by what happened to them since the last run, of CHANGES."""
     faces: int = 0
     """Faces in the catalog."""
+    began: float = field(default_factory=time.time)
+    """Seconds since 1970."""
     started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
     quarantined: list[dict[str, str]] = field(default_factory=list)
@@ -46,6 +59,19 @@ class RunReport:
     timeline: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since the run began, and photos done by then."""
     clock: Clock = field(default_factory=Clock)
+    planned: int = 0
+    """Photos of the plans that this run finishes."""
+    found: int = 0
+    """Faces in the batches of this run."""
+    _settled: Counter[str] = field(default_factory=Counter)
+    """Photos by state, of plans that are published."""
+    _under_way: Counter[str] = field(default_factory=Counter)
+    """Photos by state, of the plan that is being done."""
+
+    @classmethod
+    def of(cls, catalog: str) -> "RunReport":
+        """Return the empty report of a run on a catalog, a folder or URL."""
+        return cls(open_files(catalog).root)
 
     @property
     def attempted(self) -> int:
@@ -54,7 +80,23 @@ class RunReport:
 
     @property
     def photos_per_second(self) -> float:
-        return self.attempted / self.seconds if self.seconds else 0.0
+        """Photos tried a second, so far or in all."""
+        return self.tried().total() / (self.seconds or time.perf_counter() - self.started)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that comes to its end exits with: 3 when photos are quarantined."""
+        return 3 if self.quarantined else 0
+
+    def tried(self) -> Counter[str]:
+        """Return the photos this run tried so far, by state."""
+        return self._settled + self._under_way
+
+    def of_receipt(self, receipt: Receipt) -> None:
+        """Count a batch that is done, until its plan is published."""
+        self._under_way.update(receipt.states)
+        self.found += receipt.face_count
+        self.clock.add(dict(receipt.seconds))
 
     def stop(self) -> None:
         """Take the time."""
@@ -65,8 +107,10 @@ class RunReport:
         self.timeline.append((time.perf_counter() - self.started, done))
 
     def of_results(self, results: list[PhotoResult]) -> None:
-        """Count photos of this run."""
+        """Count photos of this run, whose plan is being published."""
+        self._under_way.clear()
         for result in results:
+            self._settled[str(result.state)] += 1
             if result.state in DONE_STATES:
                 self.embedded += 1
             else:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, compress, takewhile
@@ -31,6 +31,7 @@ from faceindex.errors import (
     ModelMismatchError,
     NothingFoundError,
 )
+from faceindex.events import tell
 from faceindex.faces.loading import settled_detector, settled_embedder
 from faceindex.faces.models import find
 from faceindex.gallery.recipe import EXACT, faces_needed, outdated
@@ -40,16 +41,15 @@ from faceindex.machine import core_count
 from faceindex.pipeline.batches import Batch, make_batches, settings_digest
 from faceindex.pipeline.changes import Changes, are_under, compare
 from faceindex.pipeline.memory import DEFAULT_BYTES
-from faceindex.pipeline.plans import Plan, new_run, unfinished_plans, write_plan
+from faceindex.pipeline.plans import Plan, unfinished_plans, write_plan
 from faceindex.pipeline.publish import known_photos, publish_gallery, publish_plan
-from faceindex.pipeline.report import RunReport
+from faceindex.pipeline.report import Progress, RunReport
+from faceindex.pipeline.telling import tell_of_batch, tell_of_plan
 from faceindex.pipeline.worker import Job, Receipt, run_here
 from faceindex.types import PhotoRef
 
 GONE_SHARE = 0.2
 """More photos of a root gone at once than this share stop the run: the disk may not be mounted."""
-
-Progress = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,11 @@ class IndexOptions:
 
 
 def index_photos(
-    catalog: str, photos: Sequence[str], options: IndexOptions, progress: Progress = lambda *_: None
+    catalog: str,
+    photos: Sequence[str],
+    options: IndexOptions,
+    progress: Progress = lambda *_: None,
+    report: RunReport | None = None,
 ) -> RunReport:
     """Bring a catalog up to date with folders of photos and publish it.
 
@@ -87,6 +91,7 @@ def index_photos(
         photos: folders, files and URLs.
         options: what a user may decide.
         progress: called with (phase, photos done, photos in all, faces, quarantined).
+        report: is filled as the run goes on, and returned; by default a new one.
 
     Raises:
         NothingFoundError: there are no photos, now or before.
@@ -94,10 +99,11 @@ def index_photos(
         LockedError: another run is going on.
         InterruptedRunError: a signal stopped the run; the same command resumes it.
     """
-    report = RunReport()
+    report = report or RunReport.of(catalog)
     roots = [_absolute(root) for root in photos]
     crawled = CrawlReport()
     progress("looking for photos")
+    tell("crawling", f"looking for photos in {', '.join(roots)}", roots=roots)
     # A root that does not exist fails here, before the others are walked.
     seen: Iterator[PhotoRef] = chain.from_iterable([crawl(root, crawled) for root in roots])
     if not open_files(catalog).exists(SETTINGS):
@@ -152,7 +158,7 @@ class _Run:
             if self.options.retry_failed and self.served:
                 digest += f"-retry{self.served.number}"  # else a failed batch would count as done
             batches = tuple(make_batches(changes.todo, self.catalog.settings, digest))
-            plan = Plan(new_run(), digest, batches, tuple(ref.path for ref in changes.gone))
+            plan = Plan(self.report.name, digest, batches, tuple(ref.path for ref in changes.gone))
             write_plan(self.catalog.files, plan)
             self._finish(plan)
         elif self.served and self._index_outdated(self.served):
@@ -265,6 +271,8 @@ class _Run:
         finished = plan.photo_count - sum(len(batch.photos) for batch in missing)
         sizes = {batch.batch_id: len(batch.photos) for batch in missing}
         faces = quarantined = 0
+        self.report.planned += plan.photo_count
+        tell_of_plan(plan, finished, self.report)
         self.progress("starting workers", finished, plan.photo_count)
         for receipt in self._receipts(missing):
             done[receipt.batch_id] = BatchFiles(*receipt.files)
@@ -272,7 +280,8 @@ class _Run:
             self.report.at(finished)
             faces += receipt.face_count
             quarantined += receipt.quarantined_count
-            self.report.clock.add(dict(receipt.seconds))
+            self.report.of_receipt(receipt)
+            tell_of_batch(files, receipt, finished, plan.photo_count)
             self.progress("finding faces", finished, plan.photo_count, faces, quarantined)
         if sizes:
             number = self.signal_number or signal.SIGINT

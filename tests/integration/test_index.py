@@ -198,10 +198,14 @@ def test_a_photo_that_kills_its_worker_costs_only_itself(archive: Path, tmp_path
     )
     environment = {**os.environ, "DASK_DISTRIBUTED__WORKER__PRELOAD": str(preload)}
 
-    run = faceindex("index", photos, "-c", tmp_path / "catalog", "--workers", 2, "--json", env=environment)
+    asked = ("--workers", 2, "--json", "--log-file", tmp_path / "log")
+    run = faceindex("index", photos, "-c", tmp_path / "catalog", *asked, env=environment)
 
     report = json.loads(run.stdout)
     assert run.returncode == 3
+    logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["times"] for line in logged if line["event"] == "worker_lost"] == [1, 2]
+    assert sum(line["event"] == "worker_ready" for line in logged) > 2
     states = {Path(row["photo"]).name: row["state"] for row in report["quarantined"]}
     assert states == {"05.jpg": "crashed_decoder", "broken.jpg": "truncated", "text.jpg": "unsupported"}
     assert report["photos"] == {"ok": 11, "no_face": 1, "truncated": 1, "unsupported": 1, "crashed_decoder": 1}
