@@ -7,32 +7,27 @@ catalog.toml. Either is held against exact search before it is served; one that 
 one stays.
 """
 
-import argparse
 import sys
 
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.upkeep import collect
-from faceindex.errors import CatalogError, FaceIndexError
+from faceindex.errors import NothingFoundError
 from faceindex.pipeline.compact import compact
+from faceindex.pipeline.job_settings import job_parser, job_settings, run_job
 
 
-def main() -> int:
+def build() -> int:
     """Build once; returns the exit code of `faceindex compact`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--catalog", required=True, help="folder or URL of the catalog")
+    parser = job_parser(__doc__)
     parser.add_argument("--rebuild", action="store_true", help="train and fill the whole index anew")
     arguments = parser.parse_args()
-    try:
-        catalog = Catalog.open(arguments.catalog)
-        with catalog.lock("jobs/build_gallery.py"):
-            served = catalog.current()
-            if served is None:
-                raise CatalogError(f"{catalog.root} has no published generation yet; run jobs/index_photos.py first")
-            after = compact(catalog, served, rebuild=arguments.rebuild)
-            collect(catalog.files)
-    except FaceIndexError as error:
-        print(f"build_gallery: {error}", file=sys.stderr)
-        return error.exit_code
+    catalog = Catalog.open(job_settings(arguments).catalog)
+    with catalog.lock("jobs/build_gallery.py"):
+        served = catalog.current()
+        if served is None:
+            raise NothingFoundError(f"nothing is indexed in {catalog.root} yet; run jobs/index_photos.py first")
+        after = compact(catalog, served, rebuild=arguments.rebuild)
+        collect(catalog.files)
     print(
         f"{after.face_count:,} faces in {len(after.shards)} shards, {after.recipe.factory}; generation {after.number}"
     )
@@ -40,4 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job("build_gallery", build))

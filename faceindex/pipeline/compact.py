@@ -34,6 +34,19 @@ MERGED_BYTES = 32 << 20
 and ten million photos need some thousand files."""
 
 
+DUE_BATCHES = 64
+DUE_SHARDS = 8
+"""More than so many small data files, or shards, are worth merging."""
+
+
+def is_due(catalog: Catalog, served: Generation) -> bool:
+    """Tell whether to compact: there are many small files or shards, or faces of photos whose time of grace is over."""
+    small = sum(2 * _bytes_of(batch) <= MERGED_BYTES for batch in served.batches.values())
+    missing = open_missing(catalog.files, served)
+    kept = within_grace(missing, int(time.time()), catalog.settings.removal_grace_days)
+    return small > DUE_BATCHES or len(served.shards) > DUE_SHARDS or len(kept) < len(missing)
+
+
 class _Live:
     """What is alive in a generation: the rows of its view, batch by batch."""
 
@@ -115,7 +128,7 @@ def _groups(files: Files, served: Generation, live: _Live) -> Iterator[list[str]
     size, dead = 0, False
     for batch, entries in sorted(served.batches.items()):
         some_dead = live.count(batch) < len(read_table(files, entries.photos, ["path"]))
-        own = sum(entry.size_bytes for entry in (entries.photos, entries.faces, entries.crops) if entry)
+        own = _bytes_of(entries)
         if 2 * own > MERGED_BYTES and not some_dead:
             continue
         if group and size + own > MERGED_BYTES:
@@ -126,6 +139,10 @@ def _groups(files: Files, served: Generation, live: _Live) -> Iterator[list[str]
         size, dead = size + own, dead or some_dead
     if len(group) > 1 or dead:
         yield group
+
+
+def _bytes_of(batch: BatchFiles) -> int:
+    return sum(entry.size_bytes for entry in (batch.photos, batch.faces, batch.crops) if entry)
 
 
 def _merge(files: Files, served: Generation, group: list[str], live: _Live) -> tuple[str, BatchFiles] | None:

@@ -76,6 +76,10 @@ class IndexOptions:
     allow_removals: bool = False
     dry_run: bool = False
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"workers must be at least 0, got {self.workers}")
+
 
 def index_photos(
     catalog: str,

@@ -162,6 +162,18 @@ def test_grace_runs_from_when_a_generation_was_superseded_not_from_when_it_was_m
     assert list(check(catalog.files)) == []
 
 
+def test_thresholds_are_no_generation_neither_published_ones_nor_those_left_by_a_run_that_published_none(
+    tmp_path: Path,
+) -> None:
+    catalog = make_catalog(str(tmp_path), generation_count=4)
+    for number in range(1, 6):
+        catalog.files.write(layout.calibration_path(number, "thresholds.json"), b"{}")
+    os.utime(tmp_path / layout.generation_path(2), (1e9, 1e9))  # made long ago, superseded just now
+
+    assert numbers(catalog.files) == [1, 2, 3, 4]
+    assert layout.generation_path(2) not in collect(catalog.files)
+
+
 def test_a_shard_shared_with_a_kept_generation_stays(root: str) -> None:
     catalog = make_catalog(root, generation_count=1)
     first = catalog.current()

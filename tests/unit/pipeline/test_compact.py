@@ -16,7 +16,8 @@ from faceindex.config import Settings
 from faceindex.gallery.audit import audit
 from faceindex.gallery.opening import open_gallery
 from faceindex.gallery.renew import with_gallery
-from faceindex.pipeline.compact import compact
+from faceindex.pipeline import compact as compaction
+from faceindex.pipeline.compact import compact, is_due
 from faceindex.tables import from_float16_column, from_id_column
 from faceindex.types import CandidateLists
 from tests.support.catalogs import make_generation, photo_result, photo_results, write_batch
@@ -97,6 +98,17 @@ def test_what_is_compact_is_left_as_it_is(catalog: Catalog) -> None:
 
     assert compact(catalog, once) is once
     assert sorted(catalog.files.paths()) == paths
+
+
+@pytest.mark.parametrize("many", ["DUE_BATCHES", "DUE_SHARDS"])
+def test_compaction_is_due_when_there_are_many_small_files(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, many: str
+) -> None:
+    assert not is_due(catalog, served(catalog))
+    monkeypatch.setattr(compaction, many, 1)
+    there = {"DUE_BATCHES": served(catalog).batches, "DUE_SHARDS": served(catalog).shards}
+    assert is_due(catalog, served(catalog)) == (len(there[many]) > 1)
+    assert not is_due(catalog, compact(catalog, served(catalog)))
 
 
 def test_old_files_go_when_no_reader_can_need_them(catalog: Catalog) -> None:
