@@ -40,17 +40,20 @@ DUE_SHARDS = 8
 
 
 def is_due(catalog: Catalog, served: Generation) -> bool:
-    """Tell whether to compact: there are many small files or shards, or faces of photos whose time of grace is over."""
+    """Tell whether to compact: there are many small files or shards, or rows of photos that are to be forgotten."""
     small = sum(2 * _bytes_of(batch) <= MERGED_BYTES for batch in served.batches.values())
-    missing = open_missing(catalog.files, served)
-    kept = within_grace(missing, int(time.time()), catalog.settings.removal_grace_days)
-    return small > DUE_BATCHES or len(served.shards) > DUE_SHARDS or len(kept) < len(missing)
+    if small > DUE_BATCHES or len(served.shards) > DUE_SHARDS:
+        return True
+    ids = _Live(*_kept(catalog, served)).photo_ids
+    stored = (read_table(catalog.files, batch.photos, ["photo_id"])["photo_id"] for batch in served.batches.values())
+    return any(pc.any(pc.invert(pc.is_in(column.drop_null(), value_set=ids))).as_py() for column in stored)
 
 
 class _Live:
-    """What is alive in a generation: the rows of its view, batch by batch."""
+    """What is alive in a generation, batch by batch: the rows of its view, and of photos that may yet come back."""
 
-    def __init__(self, view: pa.Table) -> None:
+    def __init__(self, view: pa.Table, missing: pa.Table) -> None:
+        view = pa.concat_tables([view, missing.select(PHOTOS_VIEW.names).cast(view.schema)])
         self.photo_ids = view["photo_id"].drop_null().unique()
         encoded = view["batch"].combine_chunks().dictionary_encode()
         codes = encoded.indices.to_numpy()
@@ -84,9 +87,8 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
         DamagedError: a data file is missing or differs from what the generation recorded.
     """
     files = catalog.files
-    view = open_view(files, served)
-    missing = within_grace(open_missing(files, served), int(time.time()), catalog.settings.removal_grace_days)
-    live = _Live(pa.concat_tables([view, missing.select(PHOTOS_VIEW.names).cast(view.schema)]))
+    view, missing = _kept(catalog, served)
+    live = _Live(view, missing)
     merged = dict(served.batches)
     moved: dict[str, str] = {}
     for group in _groups(files, served, live):
@@ -120,6 +122,13 @@ def compact(catalog: Catalog, served: Generation, *, rebuild: bool = False) -> G
     generations.publish(files, finished)
     Ledger(files).backup(finished.number)
     return finished
+
+
+def _kept(catalog: Catalog, served: Generation) -> tuple[pa.Table, pa.Table]:
+    """Return the live photos, and those that are gone and not yet to be forgotten."""
+    missing = open_missing(catalog.files, served)
+    grace = catalog.settings.removal_grace_days
+    return open_view(catalog.files, served), within_grace(missing, int(time.time()), grace)
 
 
 def _groups(files: Files, served: Generation, live: _Live) -> Iterator[list[str]]:
