@@ -18,6 +18,8 @@ GRACE_S = 24 * 3600.0
 
 
 LOST = "restore it from a backup, or index the photos into a new catalog"
+REDONE = "run `faceindex check --repair`, then the same `faceindex index` again: it embeds photos of damaged files only"
+REMADE = "run `faceindex check --repair`"
 SUPERSEDED = "no answer needs it: run `faceindex check --repair`"
 
 
@@ -90,10 +92,10 @@ def _damage(path: str, error: Exception, advice: str = "") -> Problem:
 
 def _advice(path: str) -> str:
     """Return what to do about a damaged file that the newest generation names."""
-    rebuilt = (".tombstones.npy", ".thresholds.json", ".cohort.arrow", ".people.arrow")
-    if path.startswith(f"{layout.SHARDS}/") or path.endswith(rebuilt):
-        return "run `faceindex compact --rebuild`, then `faceindex check --repair`"
-    return LOST
+    if path.endswith((".clusters.arrow", ".links.arrow")):
+        return f"{REMADE}, then `faceindex cluster`"
+    data = (f"{layout.PHOTOS}/", f"{layout.FACES}/", f"{layout.CROPS}/")
+    return REDONE if path.startswith(data) or path.endswith(".photos.arrow") else REMADE
 
 
 def drop_damaged(files: Files) -> list[int]:

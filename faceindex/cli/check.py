@@ -1,8 +1,13 @@
 """`faceindex check`."""
 
+from typing import TYPE_CHECKING
+
 import rich_click as click
 
 from faceindex.cli.options import catalog_option, console, counted, json_option, print_json, printable
+
+if TYPE_CHECKING:
+    from faceindex.catalog.files import Files
 
 
 @click.command()
@@ -10,7 +15,8 @@ from faceindex.cli.options import catalog_option, console, counted, json_option,
 @click.option(
     "--repair",
     is_flag=True,
-    help="Serve the newest generation whose manifest is whole, and forget older ones that are damaged.",
+    help="Serve the newest generation whose manifest is whole, without its damaged files; forget older damaged ones. "
+    "What those files held comes back with the next `faceindex index`, which embeds only that.",
 )
 @click.option("--deep", is_flag=True, help="Hold the index against the stored embeddings too, face by face.")
 @json_option
@@ -22,20 +28,16 @@ def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: b
     """
     from faceindex.catalog.catalog import read_settings
     from faceindex.catalog.files import open_files
-    from faceindex.catalog.generations import current, restore_current
+    from faceindex.catalog.generations import current
     from faceindex.catalog.layout import CURRENT
-    from faceindex.catalog.lock import writer_lock
     from faceindex.catalog.upkeep import check as problems_of
-    from faceindex.catalog.upkeep import drop_damaged
     from faceindex.identities.ledger import ledger_problems
 
     files = open_files(catalog)
     if not files.exists(CURRENT):
         read_settings(files)  # says so when there is no catalog at all
     if repair:
-        with writer_lock(files, "faceindex check --repair"):
-            restore_current(files)
-            drop_damaged(files)
+        _repair(files, told=not as_json)
     problems = [*problems_of(files), *ledger_problems(files)]
     lost = sum(problem.damaged for problem in problems)
     if deep and not lost and (served := current(files)):
@@ -58,3 +60,25 @@ def check(ctx: click.Context, catalog: str, repair: bool, deep: bool, as_json: b
             out.print(f"[green]everything is as it was written{also}[/]")
     if damaged:
         ctx.exit(5)
+
+
+def _repair(files: "Files", *, told: bool) -> None:
+    from faceindex.catalog.catalog import Catalog, read_settings
+    from faceindex.catalog.generations import restore_current
+    from faceindex.catalog.lock import writer_lock
+    from faceindex.catalog.upkeep import drop_damaged
+    from faceindex.pipeline.repair import repair
+
+    with writer_lock(files, "faceindex check --repair"):
+        restore_current(files)
+        repaired = repair(Catalog(files, read_settings(files)))
+        drop_damaged(files)
+    if repaired is None or not told:
+        return
+    out = console()
+    out.print(f"generation {repaired.generation.number} is without the damaged files")
+    if repaired.photo_count:
+        again = "run the same `faceindex index` again to embed them, and no others"
+        out.print(f"it knows nothing of {counted(repaired.photo_count, 'photo')} that they held; {again}")
+    if repaired.clusters_lost:
+        out.print("its clusters are gone; run `faceindex cluster`")

@@ -19,14 +19,12 @@ import pyarrow as pa
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.files import open_files
 from faceindex.catalog.generations import BatchFiles, Generation
-from faceindex.catalog.layout import SETTINGS, crops_path, faces_path, photos_path
-from faceindex.catalog.parquet import entry_of_whole
+from faceindex.catalog.layout import SETTINGS, photos_path
 from faceindex.catalog.upkeep import collect
 from faceindex.config import Settings
 from faceindex.errors import (
     CatalogError,
     ConfigError,
-    DamagedError,
     InterruptedRunError,
     ModelMismatchError,
     NothingFoundError,
@@ -40,6 +38,7 @@ from faceindex.images.remote import protocol_of
 from faceindex.machine import core_count
 from faceindex.pipeline.batches import Batch, make_batches, settings_digest
 from faceindex.pipeline.changes import Changes, are_under, compare
+from faceindex.pipeline.leftovers import files_of, stands_in_the_way
 from faceindex.pipeline.memory import DEFAULT_BYTES
 from faceindex.pipeline.plans import Plan, unfinished_plans, write_plan
 from faceindex.pipeline.publish import known_photos, publish_gallery, publish_plan
@@ -162,6 +161,10 @@ class _Run:
             if self.options.retry_failed and self.served:
                 digest += f"-retry{self.served.number}"  # else a failed batch would count as done
             batches = tuple(make_batches(changes.todo, self.catalog.settings, digest))
+            served = self.served
+            if served and any(stands_in_the_way(self.catalog, served, batch.batch_id) for batch in batches):
+                digest += f"-again{served.number}"
+                batches = tuple(make_batches(changes.todo, self.catalog.settings, digest))
             plan = Plan(self.report.name, digest, batches, tuple(ref.path for ref in changes.gone))
             write_plan(self.catalog.files, plan)
             self._finish(plan)
@@ -267,7 +270,7 @@ class _Run:
         done: dict[str, BatchFiles] = {}
         missing: list[Batch] = []
         for batch in plan.batches:
-            entries = _files_of(self.catalog, batch.batch_id) if files.exists(photos_path(batch.batch_id)) else None
+            entries = files_of(self.catalog, batch.batch_id) if files.exists(photos_path(batch.batch_id)) else None
             if entries:
                 done[batch.batch_id] = entries
             else:
@@ -370,16 +373,6 @@ def _absolute(root: str) -> str:
     if protocol_of(root) not in (None, "file"):
         return root.rstrip("/")
     return os.path.abspath(root.removeprefix("file://"))  # noqa: PTH100 - a Path cannot hold every name
-
-
-def _files_of(catalog: Catalog, batch: str) -> BatchFiles | None:
-    """Return the files of a batch that is done; None when one of them was lost or damaged since: it is done again."""
-    try:
-        return BatchFiles(
-            *(entry_of_whole(catalog.files, path(batch)) for path in (photos_path, faces_path, crops_path))
-        )
-    except DamagedError:
-        return None
 
 
 def _not_moved(changes: Changes) -> list[PhotoRef]:
