@@ -65,7 +65,9 @@ def publish_plan(
     before = known_photos(catalog, served)
     report.changes.update(count_changes(before, tables.values(), plan.gone))
     view = _view(before, plan, tables)
-    gone = before.filter(pc.is_in(before["path"], value_set=pa.array(plan.gone, pa.binary())))
+    # What a photo was before it changed may come back too: files are damaged, and mended from a backup.
+    replaced = [ref.path for batch in plan.batches for ref in batch.photos]
+    gone = before.filter(pc.is_in(before["path"], value_set=pa.array([*plan.gone, *replaced], pa.binary())))
     grace = catalog.settings.removal_grace_days
     missing = still_missing(open_missing(files, served), gone, view, int(time.time()), grace)
     number = served.number + 1 if served else 1

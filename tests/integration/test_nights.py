@@ -189,6 +189,24 @@ def test_a_disk_that_was_away_costs_nothing_when_it_is_back(originals: list[Path
     assert counted(report) == {"new": 6, "deleted": 1}
 
 
+def test_a_photo_that_was_damaged_costs_nothing_when_it_is_mended(originals: list[Path], tmp_path: Path) -> None:
+    photos, catalog = tmp_path / "photos", tmp_path / "catalog"
+    photos.mkdir()
+    for photo in originals[:6]:
+        shutil.copy(photo, photos)
+    night(catalog, photos)
+    whole, faces = photos_of(catalog), faces_of(catalog)
+    (photos / originals[0].name).write_bytes(torn(originals[0]))
+    assert night(catalog, photos).photos["truncated"] == 1
+    assert len(faces_of(catalog)) < len(faces)
+
+    shutil.copy(originals[0], photos)
+    report = night(catalog, photos)
+
+    assert "embed" not in report.clock.seconds
+    assert (photos_of(catalog), faces_of(catalog), searchable(catalog)) == (whole, faces, set(faces))
+
+
 def test_after_the_time_of_grace_nothing_is_left(originals: list[Path], tmp_path: Path) -> None:
     photos, catalog = tmp_path / "photos", tmp_path / "catalog"
     photos.mkdir()
