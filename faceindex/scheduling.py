@@ -13,7 +13,14 @@ AT_HOUR = 3
 """Of the night, when nobody adds photos and the day's backups are done."""
 
 
-def unit(kind: str, catalog: str, photos: Sequence[str]) -> str:
+WELL = (3, 4, 75)
+"""Exit codes other than 0 of a night that is done: photos could not be read, no photo yet, another run is at it."""
+
+CONTAINER_MEMORY = "4Gi"
+"""Decoded photos and the building of the index take 2 GiB, the networks and libraries about 1."""
+
+
+def unit(kind: str, catalog: str, photos: Sequence[str], scheduler: str | None = None) -> str:
     """Return a text that runs `faceindex index` and `faceindex cluster` each night.
 
     Two runs cannot meet: the second one ends at once with exit code 75.
@@ -22,12 +29,13 @@ def unit(kind: str, catalog: str, photos: Sequence[str]) -> str:
         kind: of KINDS.
         catalog: absolute path or URL.
         photos: absolute paths or URLs.
+        scheduler: address of a Dask cluster.
     """
-    index = ["index", *photos, "-c", catalog]
+    index = ["index", *photos, "-c", catalog, *(["--scheduler", scheduler] if scheduler else [])]
     cluster = ["cluster", "-c", catalog]
     if kind == "systemd":
         return _systemd(index, cluster, catalog)
-    return _cron(index, cluster) if kind == "cron" else _kubernetes(catalog, photos)
+    return _cron(index, cluster) if kind == "cron" else _kubernetes(index, cluster, catalog, photos)
 
 
 def _program() -> str:
@@ -45,8 +53,8 @@ def _systemd(index: Sequence[str], cluster: Sequence[str], catalog: str) -> str:
 Description=Index and cluster the faces of new photos
 [Service]
 Type=oneshot
-# 3: done, but some photos could not be read. 75: another run is at it. 4: no photo yet.
-SuccessExitStatus=3 4 75
+# 3: done, but some photos could not be read. 4: no photo yet. 75: another run is at it.
+SuccessExitStatus={" ".join(map(str, WELL))}
 ExecStart={lines[0]}
 ExecStart={lines[1]}
 Nice=10
@@ -85,12 +93,20 @@ def _cron(index: Sequence[str], cluster: Sequence[str]) -> str:
     return f"0 {AT_HOUR} * * * {'; '.join(commands)}\n".replace("%", "\\%")
 
 
-def _kubernetes(catalog: str, photos: Sequence[str]) -> str:
-    """Return a manifest; JSON strings are YAML, and need no other quoting."""
+def shell_night(index: Sequence[str], cluster: Sequence[str]) -> str:
+    """Return a night as a command of a shell, which waits for a run that SIGTERM stops, so that it keeps its batches.
+
+    The signal must reach the whole process group (tini -g).
+    """
+    check = f"check() {{ case $1 in 0|{'|'.join(map(str, WELL))}) ;; *) exit $1 ;; esac; }}"
+    commands = [f"{shlex.join(['faceindex', *words])}; check $?" for words in (index, cluster)]
+    return "; ".join(["trap : TERM", check, *commands])
+
+
+def _kubernetes(index: Sequence[str], cluster: Sequence[str], catalog: str, photos: Sequence[str]) -> str:
+    """Return a manifest for the image of jobs/deploy/Dockerfile; JSON is YAML, and needs no other quoting."""
     import json
 
-    command = f"{shlex.join(['faceindex', 'index', *photos, '-c', catalog])}; code=$?; "
-    command += f"{shlex.join(['faceindex', 'cluster', '-c', catalog])} && [ $code -eq 0 -o $code -eq 3 ]"
     mounts: list[dict[str, Any]] = [{"name": "catalog", "mountPath": catalog}] if catalog.startswith("/") else []
     mounts += [
         {"name": f"photos-{number}", "mountPath": root, "readOnly": True}
@@ -104,24 +120,45 @@ def _kubernetes(catalog: str, photos: Sequence[str]) -> str:
     container = {
         "name": "faceindex",
         "image": "faceindex:latest",
-        "command": ["sh", "-c", command],
-        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - of the container
-        "securityContext": {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False},
+        "args": ["sh", "-c", shell_night([*index, "--log-file", "-"], cluster)],
+        "resources": {
+            "requests": {"cpu": "1", "memory": CONTAINER_MEMORY},
+            "limits": {"memory": CONTAINER_MEMORY},
+        },
+        "volumeMounts": [*mounts, *({"name": name, "mountPath": f"/{name}"} for name in ("tmp", "cache"))],
+        "securityContext": {
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
     }
     pod = {
         "restartPolicy": "Never",
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001},
+        "terminationGracePeriodSeconds": 120,
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 10001,
+            "runAsGroup": 10001,
+            "fsGroup": 10001,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [container],
-        "volumes": [*volumes, {"name": "tmp", "emptyDir": {}}],
+        "volumes": [*volumes, *({"name": name, "emptyDir": {}} for name in ("tmp", "cache"))],
     }
+    labels = {"app.kubernetes.io/name": "faceindex", "app.kubernetes.io/component": "night"}
     manifest = {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": {"name": "faceindex"},
+        "metadata": {"name": "faceindex", "labels": labels},
         "spec": {
             "schedule": f"0 {AT_HOUR} * * *",
             "concurrencyPolicy": "Forbid",
-            "jobTemplate": {"spec": {"backoffLimit": 2, "template": {"spec": pod}}},
+            "startingDeadlineSeconds": 3600,
+            "jobTemplate": {
+                "spec": {"backoffLimit": 2, "template": {"metadata": {"labels": labels}, "spec": pod}},
+            },
         },
     }
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"

@@ -16,8 +16,9 @@ from faceindex.cli.options import catalog_option
     required=True,
     help="What runs commands every night there.",
 )
+@click.option("--scheduler", metavar="ADDR", help="Index on the Dask cluster at this address.")
 @catalog_option
-def schedule(photos: tuple[str, ...], kind: str, catalog: str) -> None:
+def schedule(photos: tuple[str, ...], kind: str, scheduler: str | None, catalog: str) -> None:
     """Print what makes a system index PHOTOS every night; nothing is installed.
 
     The text says where it goes.
@@ -27,4 +28,4 @@ def schedule(photos: tuple[str, ...], kind: str, catalog: str) -> None:
     def whole(path: str) -> str:
         return path if "://" in path else os.path.abspath(path)  # noqa: PTH100 - a Path cannot hold every name
 
-    click.echo(unit(kind, whole(catalog), [whole(root) for root in photos]), nl=False)
+    click.echo(unit(kind, whole(catalog), [whole(root) for root in photos], scheduler), nl=False)
