@@ -17,19 +17,19 @@ def label(port: int, no_browser: bool, catalog: str) -> None:
     """
     import socket
     import webbrowser
-    from getpass import getuser
     from threading import Timer
 
     import uvicorn
 
     from faceindex.catalog.catalog import Catalog
     from faceindex.errors import ConfigError
+    from faceindex.machine import user_name
     from faceindex.service.app import create_app
     from faceindex.service.archive import Archive
     from faceindex.service.security import new_key
 
     key = new_key()
-    app = create_app(Archive(Catalog.open(catalog)), getuser(), key=key)
+    app = create_app(Archive(Catalog.open(catalog)), user_name(), key=key)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

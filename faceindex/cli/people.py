@@ -310,16 +310,15 @@ def import_(file: str, catalog: str, as_json: bool) -> None:
 
 
 def _open(catalog: str) -> _Opened:
-    from getpass import getuser
-
     from faceindex.identities.labelling import Labelling
     from faceindex.identities.opening import clusters_of, open_people
     from faceindex.identities.selection import select
+    from faceindex.machine import user_name
 
     at, generation, people_of = open_people(catalog)
     now = people_of.now()
     clusters = clusters_of(at, generation, now)
-    return _Opened(at, generation, now, lambda text: select(text, now, clusters), Labelling(people_of, getuser()))
+    return _Opened(at, generation, now, lambda text: select(text, now, clusters), Labelling(people_of, user_name()))
 
 
 def _ledger(catalog: str) -> "Ledger":
