@@ -1,5 +1,7 @@
 """Settings of jobs: the command line goes before the file, and what makes no sense is one line that names it."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,21 @@ def test_an_error_is_one_line_and_its_exit_code(capsys: pytest.CaptureFixture[st
 
     assert run_job("night", job) == 75
     assert capsys.readouterr() == ("", "night: it is being written\n")
+
+
+def test_sigterm_ends_a_job_as_an_error_does_and_leaves_the_handler_as_it_was(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before, ended = signal.getsignal(signal.SIGTERM), []
+
+    def job() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            ended.append("told")
+        return 0
+
+    assert run_job("night", job) == 143
+    assert ended == ["told"]
+    assert capsys.readouterr().err == "night: stopped by SIGTERM; run it again\n"
+    assert signal.getsignal(signal.SIGTERM) is before
