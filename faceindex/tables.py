@@ -96,7 +96,9 @@ CLUSTERS = pa.schema(
     [pa.field("face_id", ID, nullable=False), pa.field("cluster", pa.int64(), nullable=False)],
     metadata={"faceindex.table": "clusters.v1"},
 )
-"""The faces that are in clusters, by face id; a face by itself is in none."""
+"""The faces that were clustered, by face id; UNCLUSTERED for a face by itself."""
+
+UNCLUSTERED = 0
 
 LINKS = pa.schema(
     [

@@ -3,7 +3,8 @@
     python jobs/cluster_faces.py --catalog /data/faces
 
 What people said is obeyed: named faces keep their names, faces told apart stay apart, and two faces of one photo are
-two people. Clusters keep their numbers, so it may run every night.
+two people. Clusters keep their numbers and new faces join them, so it may run every night; once a fifth of all faces
+did, all are clustered afresh.
 """
 
 import sys

@@ -70,7 +70,7 @@ class Generation:
     quality: IndexQuality | None = None
     """Measured before publishing; None for an exact index."""
     clusters: FileEntry | None = None
-    """The faces that are in clusters, `tables.CLUSTERS`; None before the first `faceindex cluster`."""
+    """The faces that were clustered, `tables.CLUSTERS`; None before the first `faceindex cluster`."""
     missing: FileEntry | None = None
     """Photos that are gone and may come back, `tables.MISSING`; None where there are none."""
     links: FileEntry | None = None

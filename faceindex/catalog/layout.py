@@ -73,7 +73,7 @@ def tombstones_path(number: int) -> str:
 
 
 def clusters_path(number: int) -> str:
-    """Return the path of the faces of a generation that are in clusters."""
+    """Return the path of the faces of a generation that were clustered."""
     return f"{GENERATIONS}/{number:06d}.clusters.arrow"
 
 

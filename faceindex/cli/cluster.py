@@ -16,12 +16,14 @@ SHOWN = 20
 
 @click.command()
 @catalog_option
+@click.option("--afresh", is_flag=True, help="Cluster all faces afresh, however few are new.")
 @json_option
-def cluster(catalog: str, as_json: bool) -> None:
+def cluster(catalog: str, afresh: bool, as_json: bool) -> None:
     """Group unknown faces into people, to be named.
 
     What people said is obeyed: named faces keep their names, faces told apart stay apart, and two faces of one photo
-    are two people unless somebody said otherwise. Run it again after naming or indexing; clusters keep their numbers.
+    are two people unless somebody said otherwise. Run it again after naming or indexing: clusters keep their numbers.
+    New faces join the clusters there are; once a fifth of all faces did, all are clustered afresh.
     """
     from faceindex.catalog.catalog import Catalog
     from faceindex.errors import NothingFoundError
@@ -33,7 +35,7 @@ def cluster(catalog: str, as_json: bool) -> None:
         served = opened.current()
         if served is None or not served.face_count:
             raise NothingFoundError(f"{opened.root} has no faces to cluster; run `faceindex index PHOTOS` first")
-        found = publish_clusters(opened, served)
+        found = publish_clusters(opened, served, afresh=afresh)
     seconds = time.perf_counter() - start
     if as_json:
         print_json(
@@ -44,13 +46,19 @@ def cluster(catalog: str, as_json: bool) -> None:
                 "clusters": found.clusters,
                 "faces": found.faces,
                 "unclustered": found.unclustered,
+                "inserted": found.inserted,
                 "seconds": round(seconds, 3),
             }
         )
         return
     out = console()
     faces, clusters = counted(found.faces, "face"), counted(found.clusters, "cluster")
-    out.print(f"{faces} in {clusters}, {found.unclustered:,} by themselves; {seconds:.1f} s")
+    how = (
+        "all clustered afresh"
+        if found.inserted is None
+        else f"{counted(found.inserted, 'new face')} put in their places"
+    )
+    out.print(f"{faces} in {clusters}, {found.unclustered:,} by themselves; {how}; {seconds:.1f} s")
     _show_unknown(opened, found.generation)
 
 

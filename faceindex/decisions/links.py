@@ -35,7 +35,7 @@ def links(
 
     Args:
         calibration: of the generation; without a table of the model there are no links.
-        neighbours: of all faces.
+        neighbours: of all faces, or of those whose links are wanted, and those across the parts of their clusters.
         labels: cluster of each face, numbers without a meaning, int64 (n,).
         face_ids: V16 (n,).
     """
@@ -47,11 +47,15 @@ def links(
     if fit is None:
         return LINKS.empty_table()
     reduction = np.zeros(len(labels), np.float32)
+    asked = np.unique(labels[neighbours.faces])
     if cohort is not None:
-        reduction = np.float32(cohort.normalisation.weight / 2) * cohort.surroundings(neighbours.vectors).means
+        held = np.isin(labels, asked)
+        held[neighbours.places[neighbours.places >= 0]] = True
+        surroundings = cohort.surroundings(neighbours.vectors[held])
+        reduction[held] = np.float32(cohort.normalisation.weight / 2) * surroundings.means
     offset = fit["intercept"] + fit["log_gallery_size"] * float(np.log(labels.max() + 1))
     between = _between(neighbours, labels, reduction, fit["score"], offset)
-    within = _within(neighbours.vectors, labels, reduction, fit["score"], offset)
+    within = _within(neighbours.vectors, labels, asked, reduction, fit["score"], offset)
     one, other, log_odds = (np.concatenate(column) for column in zip(between, within, strict=True))
     columns = [
         to_id_column(face_ids[one]),
@@ -69,12 +73,12 @@ def _between(
     neighbours: Neighbours, labels: NDArray[np.int64], reduction: NDArray[np.float32], slope: float, offset: float
 ) -> _Rows:
     """Return each face's best link to each of the few likeliest other clusters."""
-    near = np.maximum(neighbours.places, 0)
-    scores = neighbours.cosines - reduction[:, None] - reduction[near]
+    faces, near = neighbours.faces, np.maximum(neighbours.places, 0)
+    scores = neighbours.cosines - reduction[faces][:, None] - reduction[near]
     log_odds = offset + slope * scores.astype(np.float64)
-    kept = (neighbours.places >= 0) & (labels[near] != labels[:, None]) & (log_odds >= LEAST)
-    one, column = np.nonzero(kept)
-    other, found = near[one, column].astype(np.int64), log_odds[one, column]
+    kept = (neighbours.places >= 0) & (labels[near] != labels[faces][:, None]) & (log_odds >= LEAST)
+    row, column = np.nonzero(kept)
+    one, other, found = faces[row], near[row, column].astype(np.int64), log_odds[row, column]
     order = np.lexsort((other, -found, labels[other], one))
     one, other, found = one[order], other[order], found[order]
     best = np.ones(len(one), bool)
@@ -88,14 +92,19 @@ def _between(
 
 
 def _within(
-    vectors: NDArray[np.float32], labels: NDArray[np.int64], reduction: NDArray[np.float32], slope: float, offset: float
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    asked: NDArray[np.int64],
+    reduction: NDArray[np.float32],
+    slope: float,
+    offset: float,
 ) -> _Rows:
     """Return the faces of the smaller part of each doubtful cluster, each with the nearest of the larger part."""
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels)
     starts = np.cumsum(sizes) - sizes
     rows: list[_Rows] = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-    for label in np.flatnonzero(sizes >= FEWEST).tolist():
+    for label in asked[sizes[asked] >= FEWEST].tolist():
         faces = order[starts[label] : starts[label] + sizes[label]]
         inside, less = vectors[faces], reduction[faces]
         part = _halves(inside, less)

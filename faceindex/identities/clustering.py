@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from faceindex.errors import ConfigError
 from faceindex.identities.graph import Limits, Neighbours, linked_edges, sure_edges
 from faceindex.identities.whispers import FREE, whispers
+from faceindex.tables import UNCLUSTERED
 
 LIMITS = {"dlib-resnet29": Limits(sure=0.955, alpha=0.6, linked=0.396, floor=0.915)}
 """By name of the model; chosen by `benchmarks/clustering.py`, erring to precision: a wrong face in a cluster costs a
@@ -15,8 +16,6 @@ person more than a cluster in two parts."""
 
 ROUNDS = 2
 """Clusters tell how crowded surroundings are, which tells the clusters; a third round changes nothing."""
-
-UNCLUSTERED = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,18 +49,22 @@ def limits_of(model: str) -> Limits:
 
 def cluster(neighbours: Neighbours, wishes: Wishes, limits: Limits, seed: int = 0) -> NDArray[np.int64]:
     """Return the label of each face, int64 (n,), equal for faces of one cluster; its numbers mean nothing."""
-    fixed, apart = wishes.fixed, wishes.apart
-    if len(wishes.together):
-        fixed, apart = _joined(wishes)
+    fixed, apart = as_people(wishes), wishes.apart
     labels = whispers(sure_edges(neighbours, limits, wishes.weak), fixed, apart, seed)
     for _ in range(ROUNDS):
         labels = whispers(linked_edges(neighbours, labels, limits, wishes.weak), fixed, apart, seed)
     return labels
 
 
-def _joined(wishes: Wishes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Give unnamed faces that are said to be the same a person of their own, unless they are also said not to be."""
-    parent = np.arange(len(wishes.fixed))
+def as_people(wishes: Wishes) -> NDArray[np.int64]:
+    """Return the person of each face that has a name or is said to be the same as another, FREE for others.
+
+    Unnamed faces that are said to be the same get a person of their own, unless they are also said not to be.
+    """
+    fixed = wishes.fixed.copy()
+    if not len(wishes.together):
+        return fixed
+    parent = np.arange(len(fixed))
 
     def root(face: int) -> int:
         while parent[face] != face:
@@ -73,7 +76,6 @@ def _joined(wishes: Wishes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     for one, other in wishes.together.tolist():
         if tuple(sorted((one, other))) not in forbidden:
             parent[root(max(one, other))] = root(min(one, other))
-    fixed = wishes.fixed.copy()
     following = int(fixed.max(initial=FREE)) + 1
     groups: dict[int, list[int]] = {}
     for face in np.unique(wishes.together).tolist():
@@ -82,7 +84,7 @@ def _joined(wishes: Wishes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         known = fixed[faces][fixed[faces] != FREE]
         fixed[[face for face in faces if fixed[face] == FREE]] = known[0] if len(known) else following
         following += not len(known)
-    return fixed, wishes.apart
+    return fixed
 
 
 def numbered(labels: NDArray[np.int64], before: NDArray[np.int64], first_free: int) -> tuple[NDArray[np.int64], int]:

@@ -6,6 +6,7 @@ similarity to the nearest other clusters. One limit then serves from 300 to thou
 Knows vectors and positions of faces; nothing of files.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,14 +43,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbours:
-    """The nearest faces of each face."""
+    """The nearest faces of each face, or of m of all n."""
 
     vectors: NDArray[np.float32]
-    """float32 (n, d), unit length."""
+    """Of all, float32 (n, d), unit length."""
     places: NDArray[np.int32]
-    """int32 (n, k), nearest first; -1 where there are fewer."""
+    """int32 (m, k), nearest first; -1 where there are fewer."""
     cosines: NDArray[np.float32]
-    """float32 (n, k)."""
+    """float32 (m, k)."""
+    some: NDArray[np.int64] | None = None
+    """Whose neighbours they are, int64 (m,); None for everybody's."""
+
+    @property
+    def faces(self) -> NDArray[np.int64]:
+        """Whose neighbours they are, int64 (m,)."""
+        return np.arange(len(self.vectors)) if self.some is None else self.some
+
+
+Search = Callable[[NDArray[np.int64]], Neighbours]
+"""Gives the neighbours of some faces."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,36 +81,55 @@ def neighbours_of(gallery: Gallery, face_ids: NDArray[np.void], threads: int) ->
         face_ids: V16 (n,), ascending.
         threads: for searching.
     """
+    found = search_of(gallery, face_ids, threads)(np.arange(len(face_ids)))
+    return Neighbours(found.vectors, found.places, found.cosines)
+
+
+def search_of(gallery: Gallery, face_ids: NDArray[np.void], threads: int) -> Search:
+    """Return what searches for some of these faces, and takes what `neighbours_of` takes."""
     ids = face_ids.view(f"S{ID_BYTES}")
     vectors = (
         l2_normalize(gallery.vectors_of(face_ids)) if len(ids) else np.empty((0, gallery.dimension or 0), np.float32)
     )
-    places = np.full((len(ids), NEIGHBOURS), -1, np.int32)
-    cosines = np.full((len(ids), NEIGHBOURS), -1.0, np.float32)
-    for start in range(0, len(ids), SEARCHED):
-        block = slice(start, start + SEARCHED)
-        found = gallery.search(vectors[block], gallery.model, NEIGHBOURS + 1, threads)
-        wanted = found.face_ids.view(f"S{ID_BYTES}")
-        near = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-        there = np.arange(wanted.shape[1])[None] < found.counts[:, None]
-        rows = np.arange(start, start + len(wanted))[:, None]
-        good = there & (ids[near] == wanted) & (near != rows)
-        order = np.argsort(~good, axis=1, kind="stable")[:, :NEIGHBOURS]
-        kept = np.take_along_axis(good, order, axis=1)
-        width = order.shape[1]
-        places[block, :width] = np.where(kept, np.take_along_axis(near, order, axis=1), -1)
-        cosines[block, :width] = np.where(kept, np.take_along_axis(found.similarities, order, axis=1), -1.0)
-    return Neighbours(vectors, places, cosines)
+
+    def search(faces: NDArray[np.int64]) -> Neighbours:
+        places = np.full((len(faces), NEIGHBOURS), -1, np.int32)
+        cosines = np.full((len(faces), NEIGHBOURS), -1.0, np.float32)
+        for start in range(0, len(faces), SEARCHED):
+            block = slice(start, start + SEARCHED)
+            found = gallery.search(vectors[faces[block]], gallery.model, NEIGHBOURS + 1, threads)
+            wanted = found.face_ids.view(f"S{ID_BYTES}")
+            near = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+            there = np.arange(wanted.shape[1])[None] < found.counts[:, None]
+            good = there & (ids[near] == wanted) & (near != faces[block, None])
+            order = np.argsort(~good, axis=1, kind="stable")[:, :NEIGHBOURS]
+            kept = np.take_along_axis(good, order, axis=1)
+            width = order.shape[1]
+            places[block, :width] = np.where(kept, np.take_along_axis(near, order, axis=1), -1)
+            cosines[block, :width] = np.where(kept, np.take_along_axis(found.similarities, order, axis=1), -1.0)
+        return Neighbours(vectors, places, cosines, faces)
+
+    return search
+
+
+def with_more(one: Neighbours, other: Neighbours) -> Neighbours:
+    """Return the neighbours of the faces of both, which share none."""
+    return Neighbours(
+        one.vectors,
+        np.concatenate([one.places, other.places]),
+        np.concatenate([one.cosines, other.cosines]),
+        np.concatenate([one.faces, other.faces]),
+    )
 
 
 def sure_edges(neighbours: Neighbours, limits: Limits, weak: NDArray[np.bool_]) -> Edges:
     """Return links of faces that are one person wherever they are."""
-    nothing = np.zeros(len(neighbours.places), np.float32)
+    nothing = np.zeros(len(neighbours.vectors), np.float32)
     return _edges(neighbours, nothing, 0.0, limits.sure, weak, margin=0.03)
 
 
 def linked_edges(neighbours: Neighbours, labels: NDArray[np.int64], limits: Limits, weak: NDArray[np.bool_]) -> Edges:
-    """Return links of faces that are similar for where they are.
+    """Return links of faces that are similar for where they are; both must have been searched for.
 
     Args:
         neighbours: of the faces.
@@ -106,17 +137,18 @@ def linked_edges(neighbours: Neighbours, labels: NDArray[np.int64], limits: Limi
         limits: of the model.
         weak: faces of low quality, bool (n,): they are linked to good faces only, so that they found no cluster.
     """
-    crowded = crowdedness(neighbours, labels, limits.floor)
+    crowded = np.full(len(labels), np.inf, np.float32)
+    crowded[neighbours.faces] = crowdedness(neighbours, labels, limits.floor)
     return _edges(neighbours, crowded, limits.alpha, limits.linked, weak, margin=0.03)
 
 
 def crowdedness(neighbours: Neighbours, labels: NDArray[np.int64], floor: float) -> NDArray[np.float32]:
-    """Return the mean cosine of each face to the nearest faces of other clusters, at least `floor`, float32 (n,)."""
+    """Return the mean cosine of each face to the nearest faces of other clusters, at least `floor`, float32 (m,)."""
     labels = np.unique(labels, return_inverse=True)[1].astype(np.int64)
-    found, seen = _walked(neighbours.places, neighbours.cosines, labels)
+    found, seen = _walked(neighbours.faces, neighbours.places, neighbours.cosines, labels)
     short = np.flatnonzero(seen < SKIPPED + AVERAGED)
     if len(short):
-        found[short] = _among_representatives(neighbours.vectors, labels, short, floor)
+        found[short] = _among_representatives(neighbours.vectors, labels, neighbours.faces[short], floor)
     return np.maximum(found, np.float32(floor))
 
 
@@ -144,29 +176,29 @@ def _among_representatives(
 
 @compiled
 def _walked(
-    places: NDArray[np.int32], cosines: NDArray[np.float32], labels: NDArray[np.int64]
+    faces: NDArray[np.int64], places: NDArray[np.int32], cosines: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the mean cosine to the nearest faces of other clusters, one of each, and how many clusters were met."""
     count, width = places.shape
     means = np.zeros(count, np.float32)
     seen = np.zeros(count, np.int64)
     met = np.empty(width, np.int64)
-    for face in range(count):
+    for row in range(count):
         total = 0.0
         for column in range(width):
-            other = places[face, column]
-            if other < 0 or seen[face] == SKIPPED + AVERAGED:
+            other = places[row, column]
+            if other < 0 or seen[row] == SKIPPED + AVERAGED:
                 break
             label = labels[other]
-            known = label == labels[face]
-            for index in range(seen[face]):
+            known = label == labels[faces[row]]
+            for index in range(seen[row]):
                 known = known or met[index] == label
             if not known:
-                met[seen[face]] = label
-                if seen[face] >= SKIPPED:
-                    total += cosines[face, column]
-                seen[face] += 1
-        means[face] = total / AVERAGED
+                met[seen[row]] = label
+                if seen[row] >= SKIPPED:
+                    total += cosines[row, column]
+                seen[row] += 1
+        means[row] = total / AVERAGED
     return means, seen
 
 
@@ -179,14 +211,14 @@ def _edges(
     margin: float,
 ) -> Edges:
     """Return the links whose score reaches the limit, in both directions, each once; nearly equal weights do best."""
-    count = len(neighbours.places)
+    count, faces = len(neighbours.vectors), neighbours.faces
     near = np.maximum(neighbours.places, 0)
-    scores = neighbours.cosines - np.float32(alpha / 2) * (crowded[:, None] + crowded[near])
-    kept = (neighbours.places >= 0) & (scores >= limit) & ~(weak[:, None] & weak[near])
-    one, column = np.nonzero(kept)
-    other = neighbours.places[one, column].astype(np.int64)
+    scores = neighbours.cosines - np.float32(alpha / 2) * (crowded[faces][:, None] + crowded[near])
+    kept = (neighbours.places >= 0) & (scores >= limit) & ~(weak[faces][:, None] & weak[near])
+    row, column = np.nonzero(kept)
+    one, other = faces[row], neighbours.places[row, column].astype(np.int64)
     keys = np.concatenate([one * count + other, other * count + one])
-    weights = np.tile(scores[one, column] - np.float32(limit - margin), 2)
+    weights = np.tile(scores[row, column] - np.float32(limit - margin), 2)
     keys, first = np.unique(keys, return_index=True)
     starts = np.searchsorted(keys, np.arange(count + 1, dtype=np.int64) * count)
     return Edges(starts.astype(np.int64), (keys % max(count, 1)).astype(np.int32), weights[first].astype(np.float32))

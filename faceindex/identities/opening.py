@@ -1,5 +1,7 @@
 """The people of a catalog, opened for a command or a service."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +15,7 @@ from faceindex.identities.grouping import regrouped
 from faceindex.identities.people import People, PeopleOf
 from faceindex.identities.selection import Clusters
 from faceindex.identities.suggestions import Question, questions, require_links
-from faceindex.tables import CLUSTERS, ID, from_id_column
+from faceindex.tables import CLUSTERS, ID, UNCLUSTERED, from_id_column
 
 
 def open_people(root: str) -> tuple[Catalog, Generation, PeopleOf]:
@@ -29,17 +31,42 @@ def open_people(root: str) -> tuple[Catalog, Generation, PeopleOf]:
     return catalog, served, PeopleOf(catalog, served)
 
 
-def read_clusters(catalog: Catalog, generation: Generation) -> tuple[pa.Table, int]:
-    """Return the faces that are in clusters, `tables.CLUSTERS`, and the next number for a cluster.
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownClusters:
+    """The clusters of a generation as they were computed."""
+
+    table: pa.Table
+    """`tables.CLUSTERS`."""
+    first_free: int = 1
+    """Number that no cluster had."""
+    inserted: int = 0
+    """Faces that joined since all were clustered afresh."""
+    made_with: str = ""
+    """Model and constants."""
+
+    def to_table(self) -> pa.Table:
+        """Return what is written: the rest stands in the metadata."""
+        told = {"first_free": str(self.first_free), "inserted": str(self.inserted), "made_with": self.made_with}
+        named = {f"faceindex.{name}": value for name, value in told.items()}
+        return self.table.replace_schema_metadata({**CLUSTERS.metadata, **named})
+
+
+def read_clusters(catalog: Catalog, generation: Generation) -> KnownClusters:
+    """Return the clusters of a generation; none before its faces were clustered.
 
     Raises:
         DamagedError: the file is missing or differs from what the generation recorded.
     """
     if generation.clusters is None:
-        return CLUSTERS.empty_table(), 1
+        return KnownClusters(CLUSTERS.empty_table())
     table = open_arrow(catalog.files, generation.clusters)
-    first_free = int((table.schema.metadata or {}).get(b"faceindex.first_free", b"1"))
-    return table.replace_schema_metadata(CLUSTERS.metadata), first_free
+    told = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
+    return KnownClusters(
+        table.replace_schema_metadata(CLUSTERS.metadata),
+        int(told.get("faceindex.first_free", "1")),
+        int(told.get("faceindex.inserted", "0")),
+        told.get("faceindex.made_with", ""),
+    )
 
 
 def clusters_of(catalog: Catalog, generation: Generation, people: People) -> Clusters:
@@ -49,13 +76,13 @@ def clusters_of(catalog: Catalog, generation: Generation, people: People) -> Clu
 
 def numbered_clusters_of(catalog: Catalog, generation: Generation, people: People) -> tuple[dict[int, list[int]], int]:
     """Return the same, and the next number for a cluster."""
-    table, first_free = read_clusters(catalog, generation)
-    places = people.rows.find(from_id_column(table["face_id"]))
-    kept = places >= 0
+    known = read_clusters(catalog, generation)
+    places, numbers = people.rows.find(from_id_column(known.table["face_id"])), known.table["cluster"].to_numpy()
+    kept = (places >= 0) & (numbers != UNCLUSTERED)
     clusters: dict[int, list[int]] = {}
-    for number, place in zip(table["cluster"].to_numpy()[kept].tolist(), places[kept].tolist(), strict=True):
+    for number, place in zip(numbers[kept].tolist(), places[kept].tolist(), strict=True):
         clusters.setdefault(number, []).append(place)
-    return regrouped(clusters, people, first_free)
+    return regrouped(clusters, people, known.first_free)
 
 
 def questions_of(catalog: Catalog, generation: Generation, people: People) -> list[Question]:

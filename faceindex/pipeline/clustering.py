@@ -3,28 +3,34 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from faceindex.arrays import ID_BYTES
+from faceindex.arrays import ID_BYTES, ids_array
 from faceindex.catalog import generations, layout
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
-from faceindex.catalog.parquet import write_arrow
+from faceindex.catalog.parquet import open_arrow, write_arrow
 from faceindex.decisions.calibration import Calibration
 from faceindex.decisions.links import links
 from faceindex.gallery.opening import open_gallery
-from faceindex.identities.clustering import UNCLUSTERED, Wishes, cluster, limits_of, numbered
-from faceindex.identities.graph import neighbours_of
-from faceindex.identities.opening import numbered_clusters_of, read_clusters
+from faceindex.identities.clustering import Wishes, cluster, limits_of, numbered
+from faceindex.identities.graph import Neighbours, search_of
+from faceindex.identities.insertion import NEW, insert
+from faceindex.identities.opening import KnownClusters, numbered_clusters_of, read_clusters
 from faceindex.identities.people import Constraints, People, PeopleOf
 from faceindex.identities.rows import positions
 from faceindex.identities.selection import Clusters
 from faceindex.identities.whispers import FREE
 from faceindex.machine import core_count
-from faceindex.tables import CLUSTERS, from_id_column, to_id_column
+from faceindex.tables import CLUSTERS, LINKS, UNCLUSTERED, from_id_column, to_id_column
+
+AFRESH = 0.2
+"""Share of faces that join the clusters there are before all are clustered afresh. At one in two the clusters of LFW
+still agree with fresh ones to 0.99 (BCubed F), but two clusters of one person only ever become one afresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +43,21 @@ class Clustered:
     faces: int
     """Faces in them."""
     unclustered: int
+    inserted: int | None
+    """New faces that found their places among the clusters there were; None where all were clustered afresh."""
 
 
-def publish_clusters(catalog: Catalog, served: Generation) -> Clustered:
+def publish_clusters(catalog: Catalog, served: Generation, *, afresh: bool = False) -> Clustered:
     """Publish a generation whose faces are in clusters; the served one stays where that changes nothing.
 
+    New faces join the clusters there are; once AFRESH of all did, and under another model, all are clustered afresh.
     Named faces keep to their people, faces that somebody told apart stay apart, and so do two faces of one photo,
     unless somebody said that they are one person. Clusters keep the numbers that most of their faces had.
 
     Args:
         catalog: the catalog, whose writer lock is held.
         served: the generation that is served.
+        afresh: cluster all faces afresh, however few are new.
 
     Raises:
         ConfigError: no constants for the model.
@@ -58,40 +68,64 @@ def publish_clusters(catalog: Catalog, served: Generation) -> Clustered:
     ids = np.sort(people.rows.ids(people.rows.places).view(f"S{ID_BYTES}"))
     ids = ids[~np.isin(ids, constraints.left_out.view(ids.dtype))]
     face_ids = ids.view(f"V{ID_BYTES}")
-    neighbours = neighbours_of(open_gallery(catalog.files, served), face_ids, core_count())
-    wishes = _wishes(people, constraints, ids, catalog.settings.min_quality)
-    labels = cluster(neighbours, wishes, limits)
-    before, _ = read_clusters(catalog, served)
+    known = read_clusters(catalog, served)
     as_said, first_free = numbered_clusters_of(catalog, served, people)
-    found, first_free = numbered(labels, _before(people, as_said, ids), first_free)
-    kept = found != UNCLUSTERED
-    count = len(np.unique(found[kept]))
-    table = pa.table([to_id_column(face_ids[kept]), pa.array(found[kept])], schema=CLUSTERS)
+    before = _before(people, known, as_said, ids)
+    wishes = _wishes(people, constraints, ids, catalog.settings.min_quality)
+    search = search_of(open_gallery(catalog.files, served), face_ids, core_count())
+    new, made_with = int((before == NEW).sum()), f"{served.model} {limits}"
+    afresh = afresh or served.links is None or known.made_with != made_with or known.inserted + new > AFRESH * len(ids)
+    if afresh:
+        neighbours = search(np.arange(len(ids)))
+        labels, kept_links = cluster(neighbours, wishes, limits), LINKS.empty_table()
+    else:
+        labels, neighbours = insert(search, before, wishes, limits)
+        kept_links = _untouched(catalog, served, neighbours, labels, ids)
+    numbers, first_free = numbered(labels, np.maximum(before, UNCLUSTERED), first_free)
+    table = pa.table([to_id_column(face_ids), pa.array(numbers)], schema=CLUSTERS)
+    found = KnownClusters(table, first_free, 0 if afresh else known.inserted + new, made_with)
+    together = int((numbers != UNCLUSTERED).sum())
+    count = len(np.unique(numbers[numbers != UNCLUSTERED]))
     finished = served
-    linked = links(Calibration.read(catalog.files, served), neighbours, labels, face_ids)
-    if served.clusters is None or served.links is None or not table.equals(before):
+    if served.links is None or not found.to_table().equals(known.to_table(), check_metadata=True):
+        new_links = links(Calibration.read(catalog.files, served), neighbours, labels, face_ids)
         number = served.number + 1
-        named = table.replace_schema_metadata({**CLUSTERS.metadata, "faceindex.first_free": str(first_free)})
         finished = replace(
             served,
             number=number,
             previous=served.number,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            clusters=write_arrow(catalog.files, layout.clusters_path(number), named),
+            clusters=write_arrow(catalog.files, layout.clusters_path(number), found.to_table()),
             cluster_count=count,
-            links=write_arrow(catalog.files, layout.links_path(number), linked),
+            links=write_arrow(catalog.files, layout.links_path(number), pa.concat_tables([kept_links, new_links])),
         )
         generations.publish(catalog.files, finished)
-    return Clustered(finished, count, int(kept.sum()), int((~kept).sum()))
+    return Clustered(finished, count, together, len(ids) - together, None if afresh else new)
 
 
-def _before(people: People, clusters: Clusters, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Return the cluster of each face so far, UNCLUSTERED for those without."""
-    known = np.full(len(ids), UNCLUSTERED, np.int64)
-    for number, faces in clusters.items():
-        places = positions(ids, people.rows.ids(np.array(faces, np.int64)).view(ids.dtype))
-        known[places[places >= 0]] = number
-    return known
+def _before(people: People, known: KnownClusters, as_said: Clusters, ids: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Return the cluster of each face so far, UNCLUSTERED for those by themselves and NEW for those never clustered."""
+    before = np.full(len(ids), NEW, np.int64)
+    places = positions(ids, from_id_column(known.table["face_id"]).view(ids.dtype))
+    before[places[places >= 0]] = UNCLUSTERED
+    sizes = [len(faces) for faces in as_said.values()]
+    faces = np.fromiter(chain.from_iterable(as_said.values()), np.int64, sum(sizes))
+    places = positions(ids, people.rows.ids(faces).view(ids.dtype))
+    before[places[places >= 0]] = np.repeat(np.array(list(as_said), np.int64), sizes)[places >= 0]
+    return before
+
+
+def _untouched(
+    catalog: Catalog, served: Generation, neighbours: Neighbours, labels: NDArray[np.int64], ids: NDArray[np.bytes_]
+) -> pa.Table:
+    """Return the links so far, of faces that were not searched for, and of clusters without any that was."""
+    table = open_arrow(catalog.files, served.links) if served.links else LINKS.empty_table()
+    one, other = (positions(ids, from_id_column(table[name]).view(ids.dtype)) for name in ("face_id", "other_id"))
+    searched = np.zeros(len(ids), np.bool_)
+    searched[neighbours.faces] = True
+    inside = table["inside"].to_numpy()
+    touched = np.where(inside, np.isin(labels, labels[searched])[one], searched[one])
+    return table.filter(pa.array((one >= 0) & (other >= 0) & ~touched))
 
 
 def _wishes(people: People, constraints: Constraints, ids: NDArray[np.bytes_], min_quality: float) -> Wishes:
@@ -106,10 +140,8 @@ def _wishes(people: People, constraints: Constraints, ids: NDArray[np.bytes_], m
 
     fixed = np.full(len(ids), FREE, np.int64)
     number = {name: index for index, name in enumerate(sorted(set(constraints.names.values())))}
-    for face, name in constraints.names.items():
-        place = int(places(np.array([face], f"V{ID_BYTES}"))[0])
-        if place >= 0:
-            fixed[place] = number[name]
+    named = places(ids_array(list(constraints.names)))
+    fixed[named[named >= 0]] = np.array([number[name] for name in constraints.names.values()], np.int64)[named >= 0]
     together = pairs(constraints.must_link)
     rows = people.rows.take(people.rows.find(ids.view(f"V{ID_BYTES}")))
     mates = _photo_mates(from_id_column(rows["photo_id"]).view(ids.dtype))

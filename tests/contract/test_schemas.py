@@ -227,6 +227,7 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "clusters": 902,
             "faces": 5120,
             "unclustered": 3566,
+            "inserted": 12,
             "seconds": 2.413,
         }
     ],

@@ -128,6 +128,59 @@ def test_new_faces_join_and_clusters_keep_their_numbers(catalog: Path, tmp_path:
     }
 
 
+def test_few_new_faces_are_put_in_their_places_and_many_have_all_clustered(catalog: Path, tmp_path: Path) -> None:
+    assert clustered(catalog)["inserted"] is None
+    imported(tmp_path, np.arange(PEOPLE // 2), seed=2)
+    few = clustered(catalog)
+    placed = clusters(catalog)
+    assert (few["inserted"], few["clusters"], few["unclustered"]) == (PEOPLE // 2, PEOPLE, 0)
+    assert clustered(catalog)["inserted"] == 0
+    assert clusters(catalog) == placed
+
+    assert json.loads(run("cluster", "-c", catalog, "--afresh", "--json").stdout)["inserted"] is None
+    assert clusters(catalog) == placed, "placed as clustering afresh places them, and numbered as before"
+    imported(tmp_path, np.arange(PEOPLE), seed=3)
+    assert clustered(catalog)["inserted"] == PEOPLE
+    imported(tmp_path, np.arange(PEOPLE), seed=4)
+    assert clustered(catalog)["inserted"] is None, "a fifth of all faces have joined since"
+    assert "30 new faces" not in run("cluster", "-c", catalog).stdout
+
+
+def test_questions_about_new_faces_are_those_asked_after_clustering_afresh(catalog: Path, tmp_path: Path) -> None:
+    clustered(catalog)
+    imported(tmp_path, np.concatenate([np.arange(10), np.arange(100, 110)]), seed=2)
+    assert clustered(catalog)["inserted"] == 20
+    placed = json.loads(run("people", "suggest", "-c", catalog, "--json").stdout)["questions"]
+    run("cluster", "-c", catalog, "--afresh")
+    assert json.loads(run("people", "suggest", "-c", catalog, "--json").stdout)["questions"] == placed
+
+
+def test_corrections_are_obeyed_where_new_faces_join_too(catalog: Path, tmp_path: Path) -> None:
+    clustered(catalog)
+    found = clusters(catalog)
+    [anna], [other] = person_in(found[1]), person_in(found[2])
+    run("people", "name", "1", "Anna", "-c", catalog)
+    opened, generation, people_of = open_people(str(catalog))
+    people = people_of.now()
+    places = clusters_of(opened, generation, people)
+    rejected, moved = (bytes(people.rows.ids(np.array(places[number][:1]))[0]).hex() for number in (1, 2))
+    run("people", "reject", "Anna", rejected, "-c", catalog)
+    run("people", "name", moved, "Anna", "-c", catalog)  # as wrong as can be, and obeyed
+
+    imported(tmp_path, np.array([int(anna)] * 2 + [int(other)] * 2), seed=2)
+    assert clustered(catalog)["inserted"] == 4
+
+    opened, generation, people_of = open_people(str(catalog))
+    people = people_of.now()
+    after = clusters_of(opened, generation, people)
+    [named] = {number for number, faces in after.items() if any(people.names.get(face) == "Anna" for face in faces)}
+    inside = {bytes(face).hex() for face in people.rows.ids(np.array(after[named]))}
+    assert (named, len(inside)) == (1, FACES + 2), "four faces of Anna's, one that was given to her and the new ones"
+    assert moved in inside
+    assert rejected not in inside
+    assert len(after[2]) == FACES - 1 + 2
+
+
 def test_corrections_are_obeyed_and_outlive_every_clustering(catalog: Path, tmp_path: Path) -> None:
     clustered(catalog)
     opened, generation, people_of = open_people(str(catalog))
