@@ -6,13 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceindex.errors import ConfigError
+from faceindex.evaluation.thresholds import ModelTable
 from faceindex.identities.graph import Limits, Neighbours, linked_edges, sure_edges
 from faceindex.identities.whispers import FREE, whispers
 from faceindex.tables import UNCLUSTERED
 
-LIMITS = {"dlib-resnet29": Limits(sure=0.955, alpha=0.6, linked=0.396, floor=0.915)}
+ALPHA = 0.6
+"""Between 0.3 and 1 any other does as well, with a limit of its own."""
+
+LIMITS = {
+    "dlib-resnet29": Limits(sure=0.953, alpha=ALPHA, linked=0.397, floor=0.916),
+    "edgeface-xs": Limits(sure=0.395, alpha=ALPHA, linked=0.236, floor=0.225),
+    "mobilefacenet": Limits(sure=0.465, alpha=ALPHA, linked=0.290, floor=0.292),
+    "omz-0095": Limits(sure=0.501, alpha=ALPHA, linked=0.315, floor=0.286),
+}
 """By name of the model; chosen by `benchmarks/clustering.py`, erring to precision: a wrong face in a cluster costs a
 person more than a cluster in two parts."""
+
+SURE_FMR, USUAL_FMR = 1e-5, 5e-3
+"""For models without constants of their own."""
 
 ROUNDS = 2
 """Clusters tell how crowded surroundings are, which tells the clusters; a third round changes nothing."""
@@ -32,19 +44,30 @@ class Wishes:
     """Faces of low quality, bool (n,): they join clusters and found none."""
 
 
-def limits_of(model: str) -> Limits:
-    """Return the constants of a model, `name@digest` or a name.
+def limits_of(model: str, table: ModelTable | None = None) -> Limits:
+    """Return the constants of a model, `name@digest` or a name; without any, those that its table gives.
 
     Raises:
-        ConfigError: none were chosen for it.
+        ConfigError: none were chosen for it, and it has no table.
     """
     name = model.partition("@")[0]
-    if name not in LIMITS:
+    if name not in LIMITS and table is None:
         raise ConfigError(
-            f"no constants for clustering faces of {name}, only of {', '.join(sorted(LIMITS))}; choose them with "
-            "benchmarks/clustering.py"
+            f"no constants for clustering faces of {name}, only of {', '.join(sorted(LIMITS))}, and no table of its "
+            f"error rates to derive them from; name some people, or make a table with `faceindex calibrate`"
         )
-    return LIMITS[name]
+    return LIMITS[name] if name in LIMITS or table is None else limits_by_table(table)
+
+
+def limits_by_table(table: ModelTable) -> Limits:
+    """Return constants for a model by the rates at which it takes strangers for one another, erring to precision.
+
+    Surroundings are at least as crowded as one stranger in 200 is alike; there, and for a first idea of the clusters,
+    a link takes a cosine that one pair of strangers in 100,000 reaches. For the models in LIMITS that is about as
+    strict as what was chosen for them, or stricter.
+    """
+    floor, sure = (table.verification_threshold(fmr).value for fmr in (USUAL_FMR, SURE_FMR))
+    return Limits(sure=sure, alpha=ALPHA, linked=sure - ALPHA * floor, floor=floor)
 
 
 def cluster(neighbours: Neighbours, wishes: Wishes, limits: Limits, seed: int = 0) -> NDArray[np.int64]:

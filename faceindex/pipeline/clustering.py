@@ -17,7 +17,7 @@ from faceindex.catalog.parquet import open_arrow, write_arrow
 from faceindex.decisions.calibration import Calibration
 from faceindex.decisions.links import links
 from faceindex.gallery.opening import open_gallery
-from faceindex.identities.clustering import Wishes, cluster, limits_of, numbered
+from faceindex.identities.clustering import LIMITS, Wishes, cluster, limits_of, numbered
 from faceindex.identities.graph import Neighbours, search_of
 from faceindex.identities.insertion import NEW, insert
 from faceindex.identities.opening import KnownClusters, numbered_clusters_of, read_clusters
@@ -60,9 +60,10 @@ def publish_clusters(catalog: Catalog, served: Generation, *, afresh: bool = Fal
         afresh: cluster all faces afresh, however few are new.
 
     Raises:
-        ConfigError: no constants for the model.
+        ConfigError: no constants for the model, and no table of its error rates.
     """
-    limits = limits_of(served.model)
+    calibration = Calibration.read(catalog.files, served)
+    limits = limits_of(served.model, calibration.table)
     people = PeopleOf(catalog, served).now()
     constraints = people.constraints()
     ids = np.sort(people.rows.ids(people.rows.places).view(f"S{ID_BYTES}"))
@@ -73,7 +74,9 @@ def publish_clusters(catalog: Catalog, served: Generation, *, afresh: bool = Fal
     before = _before(people, known, as_said, ids)
     wishes = _wishes(people, constraints, ids, catalog.settings.min_quality)
     search = search_of(open_gallery(catalog.files, served), face_ids, core_count())
-    new, made_with = int((before == NEW).sum()), f"{served.model} {limits}"
+    # Constants by a table, which every publish may make anew, are no reason to cluster all faces.
+    made_with = f"{served.model} {LIMITS.get(served.model.partition('@')[0], 'by table')}"
+    new = int((before == NEW).sum())
     afresh = afresh or served.links is None or known.made_with != made_with or known.inserted + new > AFRESH * len(ids)
     if afresh:
         neighbours = search(np.arange(len(ids)))
@@ -88,7 +91,7 @@ def publish_clusters(catalog: Catalog, served: Generation, *, afresh: bool = Fal
     count = len(np.unique(numbers[numbers != UNCLUSTERED]))
     finished = served
     if served.links is None or not found.to_table().equals(known.to_table(), check_metadata=True):
-        new_links = links(Calibration.read(catalog.files, served), neighbours, labels, face_ids)
+        new_links = links(calibration, neighbours, labels, face_ids)
         number = served.number + 1
         finished = replace(
             served,

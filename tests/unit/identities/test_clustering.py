@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from faceindex.errors import ConfigError
 from faceindex.evaluation.clustering import bcubed, pairwise
+from faceindex.evaluation.thresholds import load_table
 from faceindex.identities.clustering import UNCLUSTERED, Wishes, cluster, limits_of, numbered
 from faceindex.identities.graph import (
     AVERAGED,
@@ -166,6 +167,16 @@ def test_of_two_parts_of_a_cluster_the_larger_keeps_its_number():
     assert first_free == 9
 
 
-def test_a_model_without_constants_is_refused():
+def test_a_model_without_constants_and_without_a_table_is_refused():
     with pytest.raises(ConfigError, match="no constants for clustering faces of nobody"):
         limits_of("nobody@0123")
+
+
+@pytest.mark.parametrize("model", ["dlib-resnet29", "edgeface-xs", "mobilefacenet", "omz-0095"])
+def test_a_model_without_constants_is_clustered_by_its_error_rates_and_about_as_strictly_as_by_constants(model):
+    table = load_table(model)
+    chosen, derived = limits_of(f"{model}@0123", table), limits_of("nobody@0123", table)
+    assert derived.linked >= chosen.linked
+    assert derived.sure == table.verification_threshold(1e-5).value
+    assert derived.linked + derived.alpha * derived.floor == pytest.approx(derived.sure)
+    assert derived.floor == pytest.approx(chosen.floor, abs=0.1 * (chosen.sure - chosen.floor))
