@@ -120,8 +120,11 @@ def _within(
 def _halves(vectors: NDArray[np.float32], reduction: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return the smaller of two parts of a cluster that are least alike, bool (n,), by means that move."""
     centred = vectors - vectors.mean(axis=0)
-    direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-    part = centred @ direction > 0
+    # Where the faces spread most: by the small of two matrices, which for most clusters is that of faces.
+    if len(vectors) < vectors.shape[1]:
+        part = np.linalg.eigh(centred @ centred.T)[1][:, -1] > 0
+    else:
+        part = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -1] > 0
     for _ in range(TURNS):
         if part.all() or not part.any():
             break
