@@ -52,7 +52,7 @@ def people_list(catalog: Catalog, generation: Generation, people: People) -> dic
         "generation": generation.number,
         "faces": len(people.rows.places),
         "named": len(people.names),
-        "left_out": sum(face in people.places for face in people.state.left_out),
+        "left_out": len(people.left_out),
         "people": rows,
     }
 

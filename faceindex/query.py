@@ -41,6 +41,9 @@ from faceindex.vector_files import VectorFile
 EVERYBODY = Filters()
 SHOWN_NAMES = 3
 
+ITSELF = 0.9995
+"""Similarity from which a candidate is the very face that is searched for, embedded once more."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
@@ -84,6 +87,8 @@ class OpenCatalog:
         self.people = PeopleOf(catalog, served)
         """Who is who: what the ledger says when it is asked, not when the generation was published."""
         self._scopes: dict[tuple[Filters, People | None], Scope] = {}
+        self._left_out: frozenset[int] = frozenset()
+        """Whom the scopes leave out."""
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -198,28 +203,37 @@ class OpenCatalog:
                 yield self._document({"vectors": vectors.path, "row": rows.start + index}, [answer], scope)
 
     def scope(self, filters: Filters = EVERYBODY) -> "Scope":
-        """Return the faces that a search may find.
+        """Return the faces that a search may find: those that pass the filters and that nobody left out.
 
         Raises:
-            NothingFoundError: there are none.
+            NothingFoundError: none passes the filters.
         """
-        if not filters:
+        people = self.people.now()
+        if not filters and not people.left_out:
             return Scope(None, self.gallery.size, self.calibration.entries)
+        if self._left_out != people.left_out:
+            self._left_out, self._scopes = people.left_out, {}
         about_people = filters.people is not None or filters.not_people is not None
-        asked_of = (filters, self.people.now() if about_people else None)  # who is who may have changed
-        if asked_of not in self._scopes:
-            masks = filters.masks(self.gallery.shards, self._view, lambda people: self.people.now().photos_of(people))
-            pairs = zip(self.gallery.shards, masks, strict=True)
-            size = sum(int((shard.alive & mask).sum()) for shard, mask in pairs)
-            # How many of somebody's faces are left is not counted: too large a gallery errs to the strict side.
-            self._scopes[asked_of] = Scope(masks, size, min(size, self.calibration.entries))
-        scope = self._scopes[asked_of]
-        if not scope.size:
+        asked_of = (filters, people if about_people else None)  # who is who may have changed
+        scope = self._scopes.get(asked_of)
+        if scope is None:
+            scope = self._scopes[asked_of] = self._scope(filters, people)
+        if filters and not scope.size:
             asked = ", ".join(
                 f"{name} {_listed(value)}" for name, value in asdict(filters).items() if value is not None
             )
             raise NothingFoundError(f"none of {self.gallery.size:,} faces passes the filter {asked}; ask for less")
         return scope
+
+    def _scope(self, filters: Filters, people: People) -> "Scope":
+        shards = self.gallery.shards
+        masks = filters.masks(shards, self._view, people.photos_of)
+        if people.left_out:
+            out = self.gallery.masks_of(people.rows.ids(np.array(sorted(people.left_out), np.int64)))
+            masks = [mask & ~unwanted for mask, unwanted in zip(masks, out, strict=True)]
+        size = sum(int((shard.alive & mask).sum()) for shard, mask in zip(shards, masks, strict=True))
+        # How many of somebody's faces are left is not counted: too large a gallery errs to the strict side.
+        return Scope(masks, size, min(size, self.calibration.entries))
 
     def _search(self, probes: NDArray[np.float32], k: int, scope: "Scope") -> CandidateLists:
         wanted = candidates_wanted(self.calibration, k)
@@ -316,11 +330,20 @@ class OpenCatalog:
             threshold=round(float(decided.thresholds[index]), 6),
             fpir=limit.fpir,
             candidates=candidates,
-            person=people[index, decided.best[index]] if identified else None,
+            person=self._person(people[index], int(decided.best[index]), found, index) if identified else None,
             people=named[:k],
             margin=None if np.isnan(margin) else round(margin, 6),
             **limit.basis(),
         )
+
+    def _person(self, people: NDArray[np.object_], best: int, found: CandidateLists, index: int) -> str | None:
+        """Return who somebody is that was identified: what people said of the very face that is searched for holds."""
+        name: str | None = people[best]
+        if found.similarities[index, 0] < ITSELF:
+            return name
+        now = self.people.now()
+        itself = now.spoken_of.get(int(now.rows.find(found.face_ids[index, :1])[0]), b"")
+        return people[0] or (None if (itself, name) in now.state.rejected else name)
 
     def _people(
         self, names: list[str | None], similarities: list[float], probabilities: list[float | None]

@@ -285,14 +285,9 @@ def main() -> None:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         what, figures = TRIALS[arguments.trial](arguments, Path(folder))
-    words = [word if not word.startswith("/") else Path(word).name.upper() for word in sys.argv[1:]]
-    shown = [word for word in words if word]
-    if arguments.scratch:
-        place = shown.index("--scratch")
-        del shown[place : place + 2]
     name = arguments.trial + (f" --workers {arguments.workers}" if arguments.trial == "kills" else "")
     figures["seconds"] = time.perf_counter() - started
-    results.keep(name, what, f"python -m benchmarks.faults {' '.join(shown)}", figures)
+    results.keep(name, what, results.command_of("faults"), figures)
 
 
 if __name__ == "__main__":

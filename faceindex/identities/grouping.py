@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from faceindex.identities.events import Event, FaceRef, Kind
+from faceindex.identities.events import Kind
 from faceindex.identities.people import People
 from faceindex.identities.selection import Clusters
 
@@ -20,34 +20,42 @@ def regrouped(clusters: Clusters, people: People, first_free: int) -> tuple[dict
         first_free: number that no cluster had.
     """
     groups = _Groups(dict(clusters), first_free)
+    same = {face: number for number, group in enumerate(people.state.groups) for face in group}
     for event in people.state.done:
         faces, others = (
             [people.places[ref.face_id] for ref in refs if ref.face_id in people.places]
             for refs in (event.faces, event.others)
         )
         if event.kind is Kind.SAME:
-            groups.join([place for place in faces if _still(people, event.faces, place)])
+            still: dict[int, list[int]] = {}
+            for place in faces:
+                still.setdefault(same.get(people.spoken_of[place], -1), []).append(place)
+            still.pop(-1, None)
+            for together in still.values():
+                groups.join(together)
         elif event.kind in (Kind.SPLIT, Kind.NOT_SAME, Kind.REJECT):
-            groups.part(faces, _stays(people, event, set(others)))
-    left_out = {people.places[face] for face in people.state.left_out if face in people.places}
+            groups.part(faces, _kept_apart(people, set(others)))
     found = {
         number: kept
         for number, places in sorted(groups.places.items())
-        if len(kept := sorted(set(places) - left_out)) > 1 or (kept and number in clusters)
+        if len(kept := sorted(set(places) - people.left_out)) > 1 or (kept and number in clusters)
     }
     return found, groups.first_free
 
 
-def _still(people: People, refs: Sequence[FaceRef], place: int) -> bool:
-    """Return whether a face that was said to be the same as the first of some still is."""
-    face, first = people.spoken_of.get(place), refs[0].face_id
-    return face == first or people.state.links.get((min(face or b"", first), max(face or b"", first)), False)
+def _kept_apart(people: People, others: set[int]) -> Callable[[int, int], bool]:
+    """Return what tells of a face and another whether they still cannot be together."""
+    state = people.state
 
+    def apart(place: int, other: int) -> bool:
+        face, its = people.spoken_of[place], people.spoken_of.get(other, b"")
+        if place in people.names and people.names[place] == people.names.get(other):
+            return False
+        return (face, people.names.get(other)) in state.rejected or (
+            other in others and (min(face, its), max(face, its)) in state.apart
+        )
 
-def _stays(people: People, event: Event, others: set[int]) -> Callable[[int], bool]:
-    """Return who the faces of an event cannot be with."""
-    person = people.state.aliases.get(event.person, event.person) if event.person else None
-    return lambda place: place in others or (person is not None and people.names.get(place) == person)
+    return apart
 
 
 @dataclass(slots=True)
@@ -73,16 +81,19 @@ class _Groups:
             del self.places[number]
         self._put(list(together), min(numbers) if numbers else self._new())
 
-    def part(self, faces: Sequence[int], stays: Callable[[int], bool]) -> None:
-        """Take faces out of the groups in which somebody stays."""
+    def part(self, faces: Sequence[int], apart: Callable[[int, int], bool]) -> None:
+        """Take faces out of the groups in which others are that they cannot be with."""
         by_group: dict[int, list[int]] = {}
         for place in faces:
-            if place in self.number and not stays(place):
+            if place in self.number:
                 by_group.setdefault(self.number[place], []).append(place)
-        for number, leaving in sorted(by_group.items()):
-            rest = [place for place in self.places[number] if place not in set(leaving)]
-            if any(stays(place) for place in rest):
-                self._put(rest, number)
+        for number, here in sorted(by_group.items()):
+            among = set(here)
+            others = [place for place in self.places[number] if place not in among]
+            leaving = [place for place in here if any(apart(place, other) for other in others)]
+            if leaving:
+                gone = set(leaving)
+                self._put([place for place in self.places[number] if place not in gone], number)
                 self._put(leaving, self._new())
 
     def _put(self, places: Sequence[int], number: int) -> None:

@@ -107,11 +107,25 @@ class Labelling:
         return self._say(said)
 
     def not_same(self, places: Iterable[int], others: Iterable[int]) -> Event:
-        """Say that none of some faces is the person of any of the others."""
+        """Say that none of some faces is the person of any of the others.
+
+        Raises:
+            ConfigError: a face is on both sides, or both have faces of one person.
+        """
         left, right = sorted(set(places)), sorted(set(others))
         if not left or not right or set(left) & set(right):
             raise ConfigError("two groups of different faces are needed to say that they are not the same person")
-        return self._say(lambda people: Event(Kind.NOT_SAME, self._author, people.refs(left), people.refs(right)))
+
+        def said(people: People) -> Event:
+            mine, theirs = ({people.names[place] for place in side if place in people.names} for side in (left, right))
+            if both := sorted(mine & theirs):
+                raise ConfigError(
+                    f"faces on both sides are {visible(both[0])}; take those that are not out of that person with "
+                    "`faceindex people split`"
+                )
+            return Event(Kind.NOT_SAME, self._author, people.refs(left), people.refs(right))
+
+        return self._say(said)
 
     def split(self, of: Selection, places: Iterable[int], to: str | None = None) -> Event:
         """Take faces out of a person or a cluster: they are not who the rest is, and `to` if that is given.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,11 @@ class People:
         return {place: face_id for face_id, place in self.places.items()}
 
     @cached_property
+    def left_out(self) -> frozenset[int]:
+        """Places of the faces that are ignored or none."""
+        return frozenset(self.places[face] for face in self.state.left_out if face in self.places)
+
+    @cached_property
     def names(self) -> dict[int, str]:
         """Who each face is that has a name, by its place."""
         photos = self.view["photo_id"].filter(pc.is_valid(self.view["person"])).unique()
@@ -131,20 +137,21 @@ class People:
             by_person.setdefault(name, []).append(place)
         must = [(first, other) for first, *others in by_person.values() for other in others]
         cannot: list[tuple[int, int]] = []
-        for (a, b), same in self.state.links.items():
-            if a in self.places and b in self.places:
-                pair = (self.places[a], self.places[b])
-                known = [names[place] for place in pair if place in names]
-                if len(known) < 2:
-                    (must if same else cannot).append(pair)
+        for group in self.state.groups:
+            there = [self.places[face] for face in group if face in self.places]
+            must += [
+                (first, other) for first, other in product(there[:1], there[1:]) if not {first, other} <= names.keys()
+            ]
+        for a, b in self.state.apart:
+            if a in self.places and b in self.places and not {self.places[a], self.places[b]} <= names.keys():
+                cannot.append((self.places[a], self.places[b]))
         for face, person in self.state.rejected:
             if face in self.places:
                 cannot += [(self.places[face], other) for other in by_person.get(person, ())]
-        left_out = [self.places[face] for face in self.state.left_out if face in self.places]
         return Constraints(
             must_link=self._ids(must).reshape(-1, 2),
             cannot_link=self._ids(cannot).reshape(-1, 2),
-            left_out=self._ids(left_out),
+            left_out=self._ids(sorted(self.left_out)),
             names=dict(zip(self._ids(list(names)).tolist(), names.values(), strict=True)),
         )
 

@@ -4,8 +4,9 @@ Events count in their order, the later wins. Undone ones are left out and all ot
 exactly what was before, whatever was said in between.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import combinations, product
 
 from faceindex.identities.events import Event, FaceRef, Kind
 
@@ -22,8 +23,10 @@ class State:
     """Faces with a person they are not."""
     ignored: frozenset[bytes] = frozenset()
     not_faces: frozenset[bytes] = frozenset()
-    links: Mapping[tuple[bytes, bytes], bool] = field(default_factory=dict)
-    """Pairs of faces, the smaller id first: the same person or not."""
+    apart: Set[tuple[bytes, bytes]] = frozenset()
+    """Pairs of faces that are two people, the smaller id first."""
+    groups: tuple[tuple[bytes, ...], ...] = ()
+    """Faces that are one person each, whoever that is; no pair of them is apart."""
     refs: Mapping[bytes, FaceRef] = field(default_factory=dict)
     """Every face that is spoken of."""
     done: tuple[Event, ...] = ()
@@ -78,13 +81,15 @@ def _state(fold: "_Fold", events: Sequence[Event], before: tuple[Event, ...], un
         for ref in (*event.faces, *event.others):
             fold.refs[ref.face_id] = ref
         fold.take(event)
+    groups = fold.groups()
     return State(
-        names=fold.names | fold.shared_names(),
+        names=fold.names | fold.shared_names(groups),
         aliases={name: now for name, now in fold.aliases.items() if name != now},
         rejected=frozenset(fold.rejected),
         ignored=frozenset(fold.ignored),
         not_faces=frozenset(fold.not_faces),
-        links=fold.links,
+        apart=fold.apart,
+        groups=groups,
         refs=fold.refs,
         done=(*before, *events),
         undone=undone,
@@ -126,7 +131,9 @@ class _Fold:
         self.rejected: set[tuple[bytes, str]] = set()
         self.ignored: set[bytes] = set()
         self.not_faces: set[bytes] = set()
-        self.links: dict[tuple[bytes, bytes], bool] = {}
+        self.apart: set[tuple[bytes, bytes]] = set()
+        self.same: list[tuple[bytes, ...]] = []
+        """Faces that were said to be one person, time after time."""
         self.refs: dict[bytes, FaceRef] = {}
 
     def copy(self) -> "_Fold":
@@ -172,6 +179,10 @@ class _Fold:
     def _split(self, faces: list[bytes], others: list[bytes], event: Event) -> None:
         if event.person:
             self._reject(faces, event.person)
+        beside = {self.names[other] for other in others if other in self.names}
+        for face in faces:
+            if self.names.get(face) in beside:
+                self._reject([face], self.names[face])
         self._apart(faces, others)
         if event.to:
             self._name(faces, event.to)
@@ -183,26 +194,69 @@ class _Fold:
                 del self.names[face]
 
     def _same(self, faces: list[bytes]) -> None:
-        for face in faces[1:]:
-            self.links[_pair(faces[0], face)] = True
-
-    def shared_names(self) -> dict[bytes, str]:
-        """Return the names of faces that are said to be the same as named ones, where those have one name."""
-        groups = _groups(pair for pair, same in self.links.items() if same)
-        shared: dict[bytes, str] = {}
-        for group in groups:
-            people = {self.names[face] for face in group if face in self.names}
-            if len(people) == 1:
-                [person] = people
-                kept_apart = self.ignored | self.not_faces | {face for face, name in self.rejected if name == person}
-                shared |= {face: person for face in group if face not in self.names and face not in kept_apart}
-        return shared
+        self.same.append(tuple(faces))
+        if len(faces) ** 2 < len(self.apart):
+            self.apart.difference_update(_pair(a, b) for a, b in combinations(faces, 2))
+        else:
+            among = set(faces)
+            self.apart = {pair for pair in self.apart if not among.issuperset(pair)}
 
     def _apart(self, faces: list[bytes], others: list[bytes]) -> None:
-        for face in faces:
-            for other in others:
-                if face != other:
-                    self.links[_pair(face, other)] = False
+        self.apart.update(_pair(face, other) for face, other in product(faces, others) if face != other)
+
+    def groups(self) -> tuple[tuple[bytes, ...], ...]:
+        """Return the faces that are the same: those said to be so, but for what was said to be two people since.
+
+        Where sentences contradict one another by way of a third face, the earlier ones of them join.
+        """
+        alone = self._alone({face for faces in self.same for face in faces})
+        groups: dict[bytes, _Group] = {}
+        for faces in self.same:
+            parts: list[_Group] = []
+            for face in faces:
+                group = groups.get(face) or alone[face]
+                if any(group is part for part in parts):
+                    continue
+                welcome = next((part for part in parts if part.may_take(group)), None)
+                if welcome is None:
+                    parts.append(group)
+                    groups |= dict.fromkeys(group.faces, group)
+                else:
+                    welcome.take(group)
+                    groups |= dict.fromkeys(group.faces, welcome)
+        distinct = {id(group): group for group in groups.values()}.values()
+        # Where names were given that differ, nobody knows whose the others are.
+        kept = (
+            group.faces if len(group.people) < 2 else [face for face in group.faces if face not in self.names]
+            for group in distinct
+        )
+        return tuple(tuple(faces) for faces in kept if len(faces) > 1)
+
+    def _alone(self, faces: Set[bytes]) -> dict[bytes, "_Group"]:
+        """Return a group for each of some faces, with what is said of it by itself."""
+        found = {face: _Group([face]) for face in faces}
+        for a, b in self.apart if faces else ():
+            for face, other in ((a, b), (b, a)):
+                if face in faces:
+                    found[face].strangers.add(other)
+                    found[face].nobody_of.update({self.names[other]} if other in self.names else ())
+        for face, name in self.rejected if faces else ():
+            if face in faces:
+                found[face].nobody_of.add(name)
+        for face in faces & self.names.keys():
+            found[face].people.add(self.names[face])
+        return found
+
+    def shared_names(self, groups: Iterable[Sequence[bytes]]) -> dict[bytes, str]:
+        """Return the names of faces that are the same as named ones."""
+        left_out = self.ignored | self.not_faces
+        return {
+            face: self.names[named]
+            for group in groups
+            if (named := next((one for one in group if one in self.names), None)) is not None
+            for face in group
+            if face not in self.names and face not in left_out
+        }
 
     def _leave_out(self, faces: list[bytes], where: set[bytes]) -> None:
         where.update(faces)
@@ -210,22 +264,32 @@ class _Fold:
             self.names.pop(face, None)
 
 
-def _groups(pairs: Iterable[tuple[bytes, bytes]]) -> list[list[bytes]]:
-    """Return faces that pairs lead to from one another, each group in the order of its pairs."""
-    towards: dict[bytes, bytes] = {}
+@dataclass(slots=True)
+class _Group:
+    """Faces that are one person."""
 
-    def root(face: bytes) -> bytes:
-        while towards.setdefault(face, face) != face:
-            towards[face] = towards[towards[face]]
-            face = towards[face]
-        return face
+    faces: list[bytes]
+    people: set[str] = field(default_factory=set)
+    """Who they are."""
+    nobody_of: set[str] = field(default_factory=set)
+    """Names that they do not have."""
+    strangers: set[bytes] = field(default_factory=set)
+    """Faces that they are told apart from."""
 
-    for a, b in pairs:
-        towards[root(a)] = root(b)
-    groups: dict[bytes, list[bytes]] = {}
-    for face in list(towards):
-        groups.setdefault(root(face), []).append(face)
-    return list(groups.values())
+    def may_take(self, other: "_Group") -> bool:
+        """Return whether nothing that was said keeps both apart."""
+        return (
+            self.people.isdisjoint(other.nobody_of)
+            and self.nobody_of.isdisjoint(other.people)
+            and self.strangers.isdisjoint(other.faces)
+        )
+
+    def take(self, other: "_Group") -> None:
+        """Make one of both."""
+        self.faces += other.faces
+        self.people |= other.people
+        self.nobody_of |= other.nobody_of
+        self.strangers |= other.strangers
 
 
 def _pair(a: bytes, b: bytes) -> tuple[bytes, bytes]:

@@ -100,7 +100,6 @@ class _Asking:
         self._people = people
         self._clusters = clusters
         self._cluster_of = {place: number for number, places in clusters.items() for place in places}
-        self._left_out = {people.places[face] for face in people.state.left_out if face in people.places}
 
     def joined(self) -> Iterable[Question]:
         """Ask about faces without a name in clusters of which others have one."""
@@ -118,7 +117,7 @@ class _Asking:
         one, other = (self._people.rows.find(from_id_column(links[name])) for name in ("face_id", "other_id"))
         log_odds = links["log_odds"].to_numpy().astype(np.float64)
         weak = self._weak(min_quality)
-        out = np.array(sorted(self._left_out), np.int64)
+        out = np.array(sorted(self._people.left_out), np.int64)
         kept = (one >= 0) & (other >= 0) & ~np.isin(one, out) & ~np.isin(other, out)
         kept &= ~np.isin(one, weak) & ~np.isin(other, weak)
         one, other, log_odds = one[kept], other[kept], log_odds[kept]
@@ -184,9 +183,8 @@ class _Asking:
 
     def _said_same(self, part: Sequence[int], rest: Sequence[int]) -> bool:
         """Return whether somebody said that these are one person, by name or in so many words."""
-        links, spoken = self._people.state.links, self._people.spoken_of
-        first, *others = [spoken.get(place, b"") for place in sorted((*part, *rest))]
-        return all(links.get((min(first, face), max(first, face))) for face in others)
+        faces = {self._people.spoken_of.get(place, b"") for place in (*part, *rest)}
+        return any(faces.issubset(group) for group in self._people.state.groups)
 
     def _pairs(
         self, one: NDArray[np.int64], other: NDArray[np.int64], log_odds: NDArray[np.float64]
@@ -245,8 +243,8 @@ class _Asking:
         """Return whether nobody said that two of these faces are not the same, and no photo shows both."""
         spoken = self._people.spoken_of
         mine, theirs = ([spoken[place] for place in side if place in spoken] for side in (places, others))
-        links = self._people.state.links
-        if any(links.get((min(a, b), max(a, b))) is False for a in mine for b in theirs):
+        apart = self._people.state.apart
+        if apart and any((min(a, b), max(a, b)) in apart for a in mine for b in theirs):
             return False
         photos = self._people.rows.take(np.array([*places, *others], np.int64))["photo_id"].to_pylist()
         return not set(photos[: len(places)]) & set(photos[len(places) :])

@@ -22,7 +22,7 @@ PAIRS = st.tuples(NAMES, NAMES).filter(lambda pair: pair[0] != pair[1])
 def meaning(state: State) -> tuple[Any, ...]:
     """Return what a state says, without the events it comes from."""
     left_out = (state.ignored, state.not_faces)
-    return dict(state.names), dict(state.aliases), state.rejected, *left_out, dict(state.links)
+    return dict(state.names), dict(state.aliases), state.rejected, *left_out, state.apart, state.groups
 
 
 class Conversation(RuleBasedStateMachine):

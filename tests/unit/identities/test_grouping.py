@@ -56,3 +56,24 @@ def test_faces_that_are_left_out_are_in_no_cluster() -> None:
     clusters, _ = groups(said("ignore", 1), said("not-a-face", 4))
 
     assert clusters == {1: [2, 3], 2: [5], 3: [6, 7]}
+
+
+def test_what_was_said_since_of_two_faces_that_were_told_apart_holds() -> None:
+    split = said("split", 1, others=(2, 3))
+
+    assert groups(split, said("name", 1, 2, 3, person="Anna"))[0][1] == [1, 2, 3]
+    assert groups(said("name", 2, 3, person="Anna"), said("reject", 1, person="Anna"), said("name", 1, person="Anna"))[
+        0
+    ] == {1: [1, 2, 3], 2: [4, 5], 3: [6, 7]}
+
+
+def test_faces_named_differently_since_they_were_said_to_be_the_same_stay_where_they_are() -> None:
+    clusters, _ = groups(said("same", 1, 4), said("name", 1, person="Anna"), said("name", 4, person="Bea"))
+
+    assert clusters == {1: [1, 2, 3], 2: [4, 5], 3: [6, 7]}
+
+
+def test_who_is_split_from_faces_that_were_said_to_be_the_same_leaves_the_others_together() -> None:
+    clusters, _ = groups(said("same", 8, 1, 4), said("split", 8, others=(1, 2, 3, 4, 5)))
+
+    assert clusters[1] == [1, 2, 3, 4, 5]

@@ -56,7 +56,7 @@ def test_a_split_takes_faces_from_a_person_and_keeps_them_apart_from_the_rest() 
     state = state_of([said("name", 1, 2, 3, person="Anna"), said("split", 3, others=(1, 2), person="Anna", to="Bea")])
 
     assert state.names == {face(1): "Anna", face(2): "Anna", face(3): "Bea"}
-    assert state.links == {(face(1), face(3)): False, (face(2), face(3)): False}
+    assert state.apart == {(face(1), face(3)), (face(2), face(3))}
     assert state.rejected == {(face(3), "Anna")}
 
 
@@ -69,7 +69,35 @@ def test_faces_said_to_be_the_same_take_the_one_name_among_them() -> None:
 
 
 def test_the_later_word_on_a_pair_holds() -> None:
-    assert state_of([said("same", 1, 2), said("not-same", 2, others=(1,))]).links == {(face(1), face(2)): False}
+    state = state_of([said("same", 1, 2), said("not-same", 2, others=(1,))])
+
+    assert (state.apart, state.groups) == ({(face(1), face(2))}, ())
+
+
+def test_the_rest_stays_the_same_person_when_one_is_taken_out() -> None:
+    state = state_of([said("same", 2, 1, 3), said("not-same", 2, others=(1, 3))])
+
+    assert [set(group) for group in state.groups] == [{face(1), face(3)}]
+
+
+def test_faces_that_a_third_is_said_to_be_the_same_as_stay_apart_when_they_were_told_so_last() -> None:
+    state = state_of([said("same", 1, 2), said("same", 2, 3), said("not-same", 1, others=(3,))])
+
+    assert state.groups == ((face(1), face(2)),)
+    assert state_of([*state.done, said("name", 3, person="Anna")]).names == {face(3): "Anna"}
+
+
+def test_nobody_shares_the_name_of_a_face_that_it_was_told_apart_from() -> None:
+    events = [said("not-same", 2, others=(3,)), said("name", 1, 3, person="Anna"), said("same", 1, 2)]
+
+    assert state_of(events).names == {face(1): "Anna", face(3): "Anna"}
+
+
+def test_a_face_split_from_a_cluster_in_which_its_person_stays_loses_the_name() -> None:
+    state = state_of([said("name", 1, 2, 3, person="Anna"), said("split", 3, others=(1, 2))])
+
+    assert state.names == {face(1): "Anna", face(2): "Anna"}
+    assert state.rejected == {(face(3), "Anna")}
 
 
 def test_an_ignored_face_has_no_name_and_naming_it_brings_it_back() -> None:
