@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corrections import nights
+from benchmarks.corrections import nights, sequences, writes
+from benchmarks.corrections.talk import exported
 from benchmarks.faults import results, runs
 
 LOST = "decisions lost or contradicted (0)"
@@ -77,7 +78,50 @@ def _figures(steps: Mapping[str, nights.Seen]) -> dict[str, Any]:
     return figures
 
 
-TRIALS = {"clustered": clustered, "kept": kept}
+def sequenced(arguments: argparse.Namespace, scratch: Path) -> tuple[str, dict[str, Any]]:
+    """Try many random sequences, of a ledger alone and of a small catalog."""
+    sequences.conversations(arguments.count, steps=30)
+    base = sequences.small_catalog(scratch / "base")
+    found = list(sequences.corrected(base, scratch, arguments.count, acts=16))
+    for seen in found:
+        print(*seen.wrong, sep="\n", end="", file=sys.stderr)
+    figures = {
+        "sequences of events of two processes, up to 30 each: undo(do(x)) is not x, or export and import differ (0)": 0,
+        "such sequences": arguments.count,
+        "sequences of 16 things said of a catalog, clustered, exported and imported": len(found),
+        "things said": sum(seen.said for seen in found),
+        LOST: sum(len(seen.wrong) for seen in found),
+    }
+    what = (
+        "Sequences of all kinds of events in random order (`tests/property/test_ledger.py`, seeded), ended with export "
+        "and import into an empty ledger; and random things said of 150 synthetic faces of 30 people, clustered "
+        "before, between and after, exported, and imported into a catalog where nothing had been said."
+    )
+    return what, figures
+
+
+def killed(arguments: argparse.Namespace, scratch: Path) -> tuple[str, dict[str, Any]]:
+    """Kill processes that write what somebody says."""
+    ledger = writes.ledger_killed(scratch / "ledger", arguments.count, arguments.seed)
+    root = sequences.small_catalog(scratch / "catalog")
+    faces = [row["face_id"] for row in exported(root)]
+    commands = writes.command_killed(root, faces, min(arguments.count, len(faces) - 1), arguments.seed)
+    figures: dict[str, Any] = {}
+    for name, seen in {"a process that writes event after event": ledger, "`faceindex people name`": commands}.items():
+        figures |= {
+            f"{name}: SIGKILLs": seen.kills,
+            f"{name}: events acknowledged": seen.acknowledged,
+            f"{name}: events that were there before anybody was told": seen.unacknowledged,
+            f"{name}: acknowledged events lost (0)": seen.lost,
+            f"{name}: events twice (0)": seen.doubled,
+            f"{name}: damaged or unopenable ledgers (0)": len(seen.damaged),
+        }
+        if seen.wrong():
+            print(name, seen.wrong(), file=sys.stderr)
+    return f"Killed at random moments of writing; one ledger for all of them. Seed {arguments.seed}.", figures
+
+
+TRIALS = {"clustered": clustered, "kept": kept, "sequences": sequenced, "kills": killed}
 
 
 def main() -> None:
@@ -87,11 +131,12 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="?", help="kept: archive of photos")
     parser.add_argument("--catalog", type=Path, help="clustered: catalog, which is copied")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="kept: ONNX files of other embedders")
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--count", type=int, help="things said, sequences (500), or kills; 200 by default")
     parser.add_argument("--sample", type=int, default=600, help="kept: photos taken of the archive")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scratch", type=Path, help="folder for what is made meanwhile")
     arguments = parser.parse_args()
+    arguments.count = arguments.count or (500 if arguments.trial == "sequences" else 200)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         what, figures = TRIALS[arguments.trial](arguments, Path(folder))

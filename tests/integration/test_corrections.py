@@ -7,20 +7,14 @@ import numpy as np
 import pytest
 
 import faceindex
-from benchmarks.corrections import nights
+from benchmarks.corrections import nights, sequences, writes
 from benchmarks.corrections.talk import Talker, exported, run
 from faceindex.gallery.filters import Filters
-from tests.integration.test_cluster import faces_of
 
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Path:
-    """A catalog of 30 people with five faces each, one of whom in every photo stands beside the next."""
-    people = np.repeat(np.arange(30), 5)
-    ids = np.array([f"{number:03d}" for number in range(len(people))])
-    np.savez(tmp_path / "faces.npz", vectors=faces_of(people, 1), ids=ids)
-    nights.done("import", tmp_path / "faces.npz", "-c", tmp_path / "catalog", "--model", "dlib-resnet29")
-    return tmp_path / "catalog"
+    return sequences.small_catalog(tmp_path / "catalog")
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -67,3 +61,19 @@ def test_exports_and_searches_tell_each_correction_at_once(catalog: Path) -> Non
         for face, name in list(names.items())[:2]:
             shown = json.loads(run("people", "show", f"face:{face}", "-c", catalog, "--json").stdout)
             assert [one["person"] for one in shown["faces"]] == [name]
+
+
+def test_nothing_is_lost_between_catalogs_that_take_in_what_was_said(catalog: Path, tmp_path: Path) -> None:
+    [seen] = sequences.corrected(catalog, tmp_path, 1, 15)
+
+    assert seen.wrong == []
+
+
+def test_a_killed_command_has_said_what_it_acknowledged(catalog: Path, tmp_path: Path) -> None:
+    faces = [row["face_id"] for row in exported(catalog)]
+
+    written, commands = writes.ledger_killed(tmp_path, 5, 1), writes.command_killed(catalog, faces, 2, 1)
+
+    assert written.kills == 5
+    assert written.wrong() == commands.wrong() == {}
+    assert commands.acknowledged > 0

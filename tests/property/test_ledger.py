@@ -12,6 +12,7 @@ from faceindex.catalog.files import LocalFiles
 from faceindex.identities.events import Event, Kind
 from faceindex.identities.ledger import Ledger
 from faceindex.identities.state import State, folded
+from faceindex.people import export_events, import_events
 from tests.support.speech import ref, said
 
 FACES = st.lists(st.integers(1, 6), min_size=1, max_size=3, unique=True)
@@ -42,6 +43,11 @@ class Conversation(RuleBasedStateMachine):
         assert meaning(fresh.state()) == meaning(self.ledgers[0].state())
         assert len(fresh.events()) == self.count
         assert [Event.from_line(event.to_line()) for event in fresh.events()] == fresh.events()
+        with tempfile.TemporaryDirectory() as elsewhere:
+            other = Ledger(LocalFiles(Path(elsewhere)))
+            assert import_events(other, export_events(fresh.events()), "export") == (self.count, self.count)
+            assert import_events(other, export_events(fresh.events()), "export") == (0, self.count)
+            assert meaning(other.state()) == meaning(fresh.state())
         self.folder.cleanup()
 
     def say(self, speaker: int, event: Event) -> None:
