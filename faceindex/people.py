@@ -135,6 +135,7 @@ def told(event: Event) -> str:
         "not-a-face": f"{faces} said to be none",
         "undo": f"undone: {(event.target or '')[:8]}",
         "redo": f"redone: {(event.target or '')[:8]}",
+        "erased": "of a person who was erased",
     }[event.kind.value]
 
 

@@ -4,7 +4,8 @@
 Rows are built and read here and in `catalog`; no other module spells a column's type.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,32 @@ def face_id(photo_id: bytes, box: NDArray[np.float32]) -> bytes:
     """Return the id of a face: the first 16 bytes of BLAKE3 over its photo's id and its box rounded to pixels."""
     rounded = np.rint(box).astype("<i4").tobytes()
     return blake3(photo_id + rounded).digest(ID_BYTES)
+
+
+def without_erased(results: Sequence[PhotoResult], erased: Container[bytes]) -> list[PhotoResult]:
+    """Return what became of photos without the faces, by their ids, that are not to be stored again."""
+    kept = [_without_erased(result, erased) for result in results]
+    whole = {result.photo_id: result for result in kept if result.faces is not None}
+    # Copies, which came without faces, are as the photo that was read.
+    return [
+        replace(result, state=whole[result.photo_id].state, face_count=whole[result.photo_id].face_count)
+        if result.faces is None and result.photo_id in whole
+        else result
+        for result in kept
+    ]
+
+
+def _without_erased(result: PhotoResult, erased: Container[bytes]) -> PhotoResult:
+    faces, photo = result.faces, result.photo_id
+    if faces is None or photo is None:
+        return result
+    kept = np.array([face_id(photo, box) not in erased for box in faces.detections.boxes], bool)
+    if kept.all():
+        return result
+    crops = [crop for crop, keep in zip(faces.crops, kept, strict=True) if keep] if faces.crops else ()
+    left = PhotoFaces(faces.detections.chosen(kept), faces.qualities[kept], faces.vectors[kept], crops)
+    state = PhotoState.OK if kept.any() else PhotoState.NO_FACE
+    return replace(result, state=state, face_count=int(kept.sum()), faces=left)
 
 
 def faces_tables(results: Sequence[PhotoResult], dimension: int, model: ModelId) -> tuple[pa.Table, pa.Table]:

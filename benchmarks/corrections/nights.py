@@ -84,8 +84,8 @@ def moved(photos: Path, root: Path, said: Said) -> Seen:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     shutil.rmtree(photos)
-    report = json.loads(done("index", there, "-c", root, "--workers", 0, "--json"))
-    return after(root, said, report["embedded"])
+    changes = json.loads(done("index", there, "-c", root, "--workers", 0, "--json"))["changes"]
+    return after(root, said, changes["new"] + changes["changed"])
 
 
 def compacted(root: Path, said: Said) -> Seen:

@@ -6,6 +6,9 @@ LOCK = "lock"
 LEDGER = "ledger.sqlite"
 LEDGER_BACKUPS = "ledger.sqlite-backups"
 
+ERASED = "erased.json"
+ERASING = "erasing.json"
+
 RUNS = "runs"
 GENERATIONS = "generations"
 SHARDS = "shards"

@@ -118,12 +118,14 @@ def drop_damaged(files: Files) -> list[int]:
 
 
 def _notes(files: Files, named: set[str]) -> Iterator[Problem]:
-    own = {layout.SETTINGS, layout.CURRENT, layout.LOCK, *map(layout.generation_path, numbers(files))}
+    own = {layout.SETTINGS, layout.CURRENT, layout.LOCK, layout.ERASED, *map(layout.generation_path, numbers(files))}
     for path in sorted(set(files.paths()) - named - own):
         if path.startswith(layout.LEDGER):
             continue
         if layout.is_temporary(path):
             detail = "left half-written by a run that is going on or was killed"
+        elif path == layout.ERASING:
+            detail = "left by an erasure that was stopped; run the same `faceindex erase` again"
         elif path.startswith(f"{layout.RUNS}/"):
             detail = "belongs to a run that has not published; the next run finishes it"
         else:
@@ -164,7 +166,8 @@ def collect(files: Files, keep: int = 2, grace_s: float = GRACE_S) -> list[str]:
     unneeded = {path for folder in removable for path in files.paths(folder)} - needed
     unneeded = {path for path in unneeded if files.modified(path) < limit}
     # Manifests go first: killed half-way, this leaves files nobody names, never names without files.
-    doomed = sorted(unneeded, key=lambda path: (not path.endswith(".json"), path))
+    manifests = {layout.generation_path(number) for number in superseded}
+    doomed = sorted(unneeded, key=lambda path: (path not in manifests, path))
     for path in doomed:
         files.delete(path)
     return doomed + sweep_temporaries(files, grace_s)

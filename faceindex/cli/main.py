@@ -25,6 +25,7 @@ COMMANDS = (
     "compact",
     "import",
     "export",
+    "erase",
     "evaluate",
     "calibrate",
     "models",

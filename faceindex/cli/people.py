@@ -236,7 +236,11 @@ def history(every: bool, catalog: str) -> None:
     counting = {event.event_id for event in ledger.state().done}
     out = console()
     for event in events[::-1] if every else events[: -SHOWN - 1 : -1]:
-        off = "" if event.event_id in counting or event.target else "  [yellow](undone)[/]"
+        off = (
+            ""
+            if event.event_id in counting or event.target or event.kind.value == "erased"
+            else "  [yellow](undone)[/]"
+        )
         said = printable(told(event))
         out.print(f"{event.event_id[:8]}  {event.at[:19]}  {printable(event.author)}: {said}{off}")
     if not events:

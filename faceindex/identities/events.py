@@ -48,6 +48,8 @@ class Kind(StrEnum):
     """The event `target` counts no more."""
     REDO = "redo"
     """The event `target` counts again, in its old place."""
+    ERASED = "erased"
+    """What was said was of a person who was erased."""
 
 
 NEEDED: dict[Kind, tuple[str, ...]] = {
@@ -62,6 +64,7 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
     Kind.NOT_A_FACE: ("faces",),
     Kind.UNDO: ("target",),
     Kind.REDO: ("target",),
+    Kind.ERASED: (),
 }
 
 

@@ -196,7 +196,9 @@ class Labelling:
     def _off(self, state: State) -> list[Event]:
         counting = {event.event_id for event in state.done}
         said = self._people.ledger.read
-        return [one for one in said if one.event_id not in counting and one.kind not in (Kind.UNDO, Kind.REDO)]
+        return [
+            one for one in said if one.event_id not in counting and one.kind not in (Kind.UNDO, Kind.REDO, Kind.ERASED)
+        ]
 
     def _say(self, said: Callable[[People], Event]) -> Event:
         [event] = self._people.ledger.write(lambda state: [said(self._people.at(state))])

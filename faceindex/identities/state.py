@@ -66,7 +66,7 @@ def state_of(events: Iterable[Event]) -> State:
 
 def continued(state: State, events: Sequence[Event]) -> State | None:
     """Return what holds when these are said after all that a state knows; None if that must be told from the start."""
-    if state.fold is None or any(event.kind in (Kind.UNDO, Kind.REDO) for event in events):
+    if state.fold is None or any(event.kind in (Kind.UNDO, Kind.REDO, Kind.ERASED) for event in events):
         return None
     return _state(state.fold.copy(), events, state.done, ())
 
@@ -106,6 +106,8 @@ class _Stacks:
         self.undone: list[Event] = []
 
     def take(self, event: Event) -> None:
+        if event.kind is Kind.ERASED:
+            return
         if event.kind not in (Kind.UNDO, Kind.REDO):
             self.said[event.event_id] = event
             self.undone.clear()

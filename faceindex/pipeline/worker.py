@@ -15,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from faceindex.catalog.catalog import Catalog
+from faceindex.catalog.erased import Erased
 from faceindex.catalog.layout import crops_path, faces_path, photos_path
 from faceindex.catalog.parquet import write_table
 from faceindex.errors import ItemError
@@ -28,7 +29,7 @@ from faceindex.pipeline.decoders import Decoded, Decoders
 from faceindex.pipeline.known import KnownPhotos
 from faceindex.pipeline.memory import DEFAULT_BYTES, Memory
 from faceindex.pipeline.stages import process_photos
-from faceindex.tables import faces_tables, photos_table
+from faceindex.tables import faces_tables, photos_table, without_erased
 from faceindex.types import DONE_STATES, FileEntry, PhotoRef, PhotoResult
 
 WATCHDOG_FACTOR = 3.0
@@ -82,6 +83,7 @@ class BatchWorker:
         self.recogniser = Recogniser.load(self.settings, job.device, job.weights)
         self.known = KnownPhotos(self.catalog)
         self._armed = -math.inf
+        self.erased = Erased.read(self.catalog.files)
         self.memory = Memory(job.memory_bytes, job.processes, _turns() if job.processes > 1 else None)
 
     def run(self, batch: Batch, excluded: Mapping[int, ItemError], decoded: Iterator[Decoded] | None = None) -> Receipt:
@@ -94,7 +96,7 @@ class BatchWorker:
         """
         clock = self.recogniser.clock
         clock.seconds.clear()
-        results = self._process(batch.photos, excluded, decoded)
+        results = without_erased(self._process(batch.photos, excluded, decoded), self.erased)
         embedder = self.recogniser.embedder
         with clock.stage("write"):
             faces, crops = faces_tables(results, embedder.dimension, embedder.model)

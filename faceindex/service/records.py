@@ -90,7 +90,7 @@ def event_view(snapshot: Snapshot, event: Event) -> EventView:
     """Return an event as it is shown."""
     counting = any(one.event_id == event.event_id for one in snapshot.people.state.done)
     at = event.at[:16].replace("T", " ")
-    turn = event.kind in (Kind.UNDO, Kind.REDO)
+    turn = event.kind in (Kind.UNDO, Kind.REDO, Kind.ERASED)
     return EventView(event.event_id, told(event), visible(event.author), at, not counting and not turn, not turn)
 
 

@@ -263,6 +263,38 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             "seconds": 1.25,
         }
     ],
+    "erase": [
+        {
+            "schema": "faceindex.erase/1",
+            "catalog": "/catalog",
+            "dry_run": False,
+            "person": "Anna",
+            "faces": 40,
+            "photos": 38,
+            "events": 7,
+            "generation": 9,
+            "removed_files": 24,
+            "in_paths": 0,
+            "proof": {"files": 120, "bytes": 50_000_000, "hits": 0},
+            "seconds": 4.2,
+        },
+        {
+            "schema": "faceindex.erase/1",
+            "catalog": "/catalog",
+            "dry_run": True,
+            "person": "Anna",
+            "faces": 40,
+            "photos": 38,
+            "events": 7,
+            "unnamed": 3,
+            "batches": 12,
+            "backups": 10,
+            "generations": 2,
+            "generation": 7,
+            "proof": None,
+            "seconds": 0.8,
+        },
+    ],
     "import": [
         {
             "schema": "faceindex.import/1",
