@@ -1,5 +1,6 @@
 """What a network is, and where networks run: OpenVINO on CPUs, torch on GPUs."""
 
+import os
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -36,6 +37,18 @@ def resolve_device(device: str) -> Device:
     if device == "cuda":
         raise ConfigError("device cuda asked for, but torch finds no usable GPU; use --device cpu")
     return "cpu"
+
+
+def gpu_names(device: str) -> tuple[str, ...]:
+    """Return the GPUs of this machine that may be used, as CUDA_VISIBLE_DEVICES names them; none for a CPU."""
+    if resolve_device(device) == "cpu":
+        return ()
+    import torch
+
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in chosen.split(",")] if chosen else []
+    count = torch.cuda.device_count()
+    return tuple(names[:count]) if len(names) >= count else tuple(map(str, range(count)))
 
 
 def free_gpu_bytes(gpu: int) -> int:

@@ -69,13 +69,16 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]
         self.worker: BatchWorker | None = None
         self.log_level = LOG.getEffectiveLevel()
 
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
+    def setup(self, worker: Worker) -> None:
         """Load the networks."""
         LOG.setLevel(self.log_level)  # what is logged here is forwarded to the run
         if threading.current_thread() is threading.main_thread():
             # Ctrl-C reaches every process of the terminal; the run stops its workers itself, after their batches.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         start = time.perf_counter()
+        if self.job.gpus and str(worker.name).isdigit():
+            # Before CUDA is first used in this process. A worker that is started again keeps its name and its GPU.
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.job.gpus[int(worker.name) % len(self.job.gpus)]
         self.worker = BatchWorker(self.job)
         seconds = round(time.perf_counter() - start, 3)
         tell("worker_ready", f"networks loaded in {seconds:.1f} s", pid=os.getpid(), seconds=seconds)

@@ -32,6 +32,7 @@ from faceindex.errors import (
 from faceindex.events import tell
 from faceindex.faces.loading import settled_detector, settled_embedder
 from faceindex.faces.models import find
+from faceindex.faces.networks import gpu_names
 from faceindex.gallery.recipe import EXACT, faces_needed, outdated
 from faceindex.images.crawl import CrawlReport, crawl
 from faceindex.images.remote import protocol_of
@@ -316,9 +317,12 @@ class _Run:
         from faceindex.pipeline.cluster import run_on_cluster
 
         workers = min(workers, len(batches))
+        job = replace(job, guard=True)
+        if not self.options.scheduler:
+            job = replace(job, processes=workers, gpus=gpu_names(self.options.device))
         yield from run_on_cluster(
             batches,
-            replace(job, guard=True, processes=1 if self.options.scheduler else workers),
+            job,
             workers=workers,
             scheduler=self.options.scheduler,
             stopping=lambda: bool(self.signal_number),
@@ -363,10 +367,9 @@ def _require_factory(index: str | None, embedder: str) -> None:
 
 
 def default_workers(device: str) -> int:
-    """Return how many processes to start: one a core; for a GPU none, this one feeds it."""
-    from faceindex.faces.networks import resolve_device
-
-    return 0 if resolve_device(device) == "cuda" else core_count()
+    """Return how many processes to start: one a core, or one a GPU; for a single GPU none, this one feeds it."""
+    count = len(gpu_names(device))
+    return core_count() if count == 0 else 0 if count == 1 else count
 
 
 def _absolute(root: str) -> str:

@@ -53,6 +53,8 @@ class Job:
     """What all processes of a machine may hold of decoded photos."""
     processes: int = 1
     """How many there are on a machine."""
+    gpus: tuple[str, ...] = ()
+    """Those of this machine, of which each process takes one; as CUDA_VISIBLE_DEVICES names them."""
     guard: bool = False
     """End the process when one photo stalls it; only for processes that somebody starts again."""
 
