@@ -48,14 +48,23 @@ def rows_of(view: pa.Table, photo_ids: NDArray[np.void]) -> NDArray[np.int64]:
     return _positions(known, photo_ids)
 
 
+BATCH = "batch"
+"""A column that `live_faces` adds where it is asked for, int32: which of the generation's batches, by name, it is."""
+
+
 def live_faces(
-    files: Files, generation: Generation, columns: list[str] | None = None, among: NDArray[np.void] | None = None
+    files: Files,
+    generation: Generation,
+    columns: list[str] | None = None,
+    among: NDArray[np.void] | None = None,
+    batches: NDArray[np.int32] | None = None,
 ) -> pa.Table:
     """Return the faces of all live photos by face id, each once, however many copies of its photo there are.
 
     Args:
         columns: columns of `faces`, in this order; all by default. Embeddings are read only when asked for.
         among: V16 (n,), ascending: faces wanted, of those alive; all by default. Memory grows with what is wanted.
+        batches: which batches to look in, as BATCH numbers them; all by default. Others are not read.
 
     Raises:
         DamagedError: a file is missing or differs from what the generation recorded.
@@ -65,19 +74,25 @@ def live_faces(
     live_ids = from_id_column(view.filter(pc.equal(view["state"], PhotoState.OK.value))["photo_id"])
     schema = faces_schema(generation.dimension, generation.model)
     columns = columns or schema.names
-    needed = list(dict.fromkeys(["face_id", "photo_id", *columns]))
-    parts = [schema.empty_table().select(needed)]
-    for _, batch in sorted(generation.batches.items()):
+    needed = [name for name in dict.fromkeys(["face_id", "photo_id", *columns]) if name != BATCH]
+    parts = [_numbered(schema.empty_table().select(needed), 0)]
+    for number, (_, batch) in enumerate(sorted(generation.batches.items())):
+        if batches is not None and number not in batches:
+            continue
         part = read_table(files, batch.faces, needed)
         if "embedding" in needed:
             require_model(generation.model, embedding_model(part.schema))
         wanted = _positions(live_ids, from_id_column(part["photo_id"])) >= 0
         if among is not None:
             wanted &= _positions(among, from_id_column(part["face_id"])) >= 0
-        parts.append(part.filter(pa.array(wanted)))
+        parts.append(_numbered(part.filter(pa.array(wanted)), number))
     faces = pa.concat_tables(parts)
     _, first = np.unique(_sortable(from_id_column(faces["face_id"])), return_index=True)
     return faces.select(columns).take(first)
+
+
+def _numbered(part: pa.Table, batch: int) -> pa.Table:
+    return part.append_column(BATCH, pa.array(np.full(len(part), batch, np.int32)))
 
 
 def write_tombstones(files: Files, number: int, face_ids: NDArray[np.void]) -> FileEntry:

@@ -15,7 +15,7 @@ from faceindex.catalog.checksums import write_entry
 from faceindex.catalog.files import Files
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.generations import Shard as RecordedShard
-from faceindex.catalog.live import live_faces, write_tombstones
+from faceindex.catalog.live import BATCH, live_faces, write_tombstones
 from faceindex.gallery.build import ShardFiles, build_shard, train, training_count
 from faceindex.gallery.compaction import compact_shards
 from faceindex.gallery.drift import drifted
@@ -47,6 +47,8 @@ class _Renewal:
     draft: Generation
     before: Gallery
     live: NDArray[np.void]
+    batches: NDArray[np.int32]
+    """In which batch each of them is."""
     recipe: IndexRecipe
     rebuild: bool
     most_faces: int
@@ -78,7 +80,8 @@ def with_gallery(
         RefusedError: the index loses too much to be published; nothing the served generation needs was changed.
     """
     wish = Wish.parse(index)
-    live = from_id_column(live_faces(files, draft, ["face_id"])["face_id"])
+    faces = live_faces(files, draft, ["face_id", BATCH])
+    live = from_id_column(faces["face_id"])
     wanted = choose_recipe(len(live), draft.dimension, index)
     rebuild = (
         not draft.shards
@@ -91,6 +94,7 @@ def with_gallery(
         # The draft's own tombstones are not made yet: the shards' faces are held against those alive now.
         open_gallery(files, replace(draft, tombstones=None), alive=live),
         live,
+        faces[BATCH].to_numpy(),
         wanted if rebuild else wish.applied(draft.recipe),
         rebuild,
         max(1, build_bytes // (COPIES * (2 * draft.dimension + FACE_ROW_BYTES))),
@@ -176,7 +180,10 @@ def _built(renewal: _Renewal, wanted: NDArray[np.void], trained: TrainedIndex | 
 
 def _load(renewal: _Renewal, wanted: NDArray[np.void]) -> tuple[pa.Table, NDArray[np.float16]]:
     """Return some live faces, in order of face id, and their vectors."""
-    faces = live_faces(renewal.files, renewal.draft, [*FACE_ROWS.names, "embedding"], wanted).combine_chunks()
+    there = np.searchsorted(renewal.live.view(f"S{ID_BYTES}"), wanted.view(f"S{ID_BYTES}"))
+    batches = np.unique(renewal.batches[there])
+    columns = [*FACE_ROWS.names, "embedding"]
+    faces = live_faces(renewal.files, renewal.draft, columns, wanted, batches).combine_chunks()
     return faces.select(FACE_ROWS.names), from_float16_column(faces["embedding"])
 
 

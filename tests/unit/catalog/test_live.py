@@ -6,7 +6,7 @@ import pytest
 
 from faceindex.arrays import ids_array
 from faceindex.catalog.catalog import Catalog
-from faceindex.catalog.live import live_faces, open_view, read_tombstones, rows_of, write_tombstones, write_view
+from faceindex.catalog.live import BATCH, live_faces, open_view, read_tombstones, rows_of, write_tombstones, write_view
 from faceindex.config import Settings
 from faceindex.errors import DamagedError, ModelMismatchError, ShapeError
 from faceindex.tables import PHOTOS_VIEW, faces_tables
@@ -80,6 +80,22 @@ def test_live_faces_are_those_of_live_photos_each_once_by_id(catalog: Catalog) -
     expected, _ = faces_tables([one for one in results if one.photo_id not in gone], DIMENSION, MODEL)
     assert faces.equals(expected.sort_by("face_id").combine_chunks())
     assert len(set(faces["face_id"].to_pylist())) == len(faces) > 10
+
+
+def test_faces_are_read_again_from_their_own_batches_only(catalog: Catalog) -> None:
+    files = catalog.files
+    batches = {name: write_batch(files, name, photo_results(100 * n, 30)) for n, name in enumerate(("bb", "aa", "cc"))}
+    generation = make_generation(files, batches, None)
+    found = live_faces(files, generation, ["face_id", BATCH])
+    numbers = found[BATCH].to_numpy()
+    wanted = ids_array(found.filter(pa.array(numbers == 1))["face_id"].to_pylist())
+    whole = live_faces(files, generation, among=wanted)
+    for name in ("aa", "cc"):
+        files.delete(batches[name].faces.path)
+
+    assert set(numbers) == {0, 1, 2}
+    assert live_faces(files, generation, among=wanted, batches=np.array([1], np.int32)).equals(whole)
+    assert len(whole) == len(wanted) > 10
 
 
 def test_columns_come_as_asked_and_in_that_order(catalog: Catalog) -> None:
