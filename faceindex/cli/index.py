@@ -164,12 +164,13 @@ def _show(report: "RunReport", catalog: str) -> None:
     if report.quarantined:
         out.print(f"\n[yellow]{counted(len(report.quarantined), 'photo')} quarantined[/]:")
         for row in report.quarantined[:SHOWN_QUARANTINED]:
-            out.print(f"  {row['state']:<18} {printable(row['photo'])}: {printable(row['detail'])}")
+            line = f"  {row['state']:<18} {printable(row['photo'])}: {printable(row['detail'])}"
+            out.print(line, soft_wrap=True)  # a path is not broken at its spaces
         if len(report.quarantined) > SHOWN_QUARANTINED:
             rest = len(report.quarantined) - SHOWN_QUARANTINED
             out.print(f"  and {rest:,} more in the report")
     if report.path:
-        out.print(f"[dim]the report is {printable(report.path.removesuffix('json'))}html[/]")
+        out.print(f"[dim]the report is {printable(report.path.removesuffix('json'))}html[/]", soft_wrap=True)
     out.print(f"\nsearch it with: faceindex search QUERY.jpg -c {printable(catalog)}")
 
 

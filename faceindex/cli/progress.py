@@ -44,11 +44,12 @@ class Progress:
         rate = (done - self._first[1]) / max(now - self._first[0], 1e-9) if self._first and done else 0.0
         counts = f"{faces:,} faces" + (f", {quarantined:,} quarantined" if quarantined else "")
         counts += f", {rate:,.1f} photos/s" if rate and faces else ""
+        # By the rate of the whole run: photos come in batches, some at the same moment.
+        counts += f", about {_duration((total - done) / rate)} left" if rate and done < total else ""
         if not self._shown:
             if now - self._told >= BETWEEN_LINES_S and total:
                 self._told = now
-                left = f", about {_duration((total - done) / rate)} left" if rate and done < total else ""
-                click.echo(f"{phase}: {done:,} of {total:,}, {counts}{left}", err=True)
+                click.echo(f"{phase}: {done:,} of {total:,}, {counts}", err=True)
             return
         if self._bar is None:
             self._start()
@@ -63,7 +64,7 @@ class Progress:
 
     def _start(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bar
 
         columns = (
@@ -71,7 +72,6 @@ class Progress:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[counts]}"),
-            TimeRemainingColumn(),
         )
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
         self._bar.add_task("starting", total=None, counts="")

@@ -3,10 +3,13 @@
 import base64
 import html
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import PIL.Image
 
 from faceindex.catalog.generations import Generation
@@ -32,6 +35,10 @@ LARGEST_BYTES = 50_000_000
 CHART = (640, 120)
 """Width and height in pixels of the picture of rates."""
 
+MOST_BARS = 60
+BATCHES_A_BAR = 4
+"""Batches end together, as workers do alike: a rate is one of several."""
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5d6775; --paper: #ffffff; --line: #dfe3e8; --mark: #2864c8 }
 @media (prefers-color-scheme: dark) {
@@ -42,7 +49,9 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse } td, th { text-align: left; padding: 4px 16px 4px 0; vertical-align: top }
 tr + tr { border-top: 1px solid var(--line) } td.number { text-align: right; font-variant-numeric: tabular-nums }
 .soft, th { color: var(--soft); font-weight: 400 } img { display: block; border-radius: 4px }
-svg { width: 100%; height: auto } polyline { fill: none; stroke: var(--mark); stroke-width: 2 }
+svg { width: 100%; height: auto } rect { fill: var(--mark) }
+.figures { display: flex; flex-wrap: wrap; gap: 0 4rem } .quarantined td:last-child { width: 100% }
+h3 { font-size: 1rem; margin: 1.5rem 0 .25rem }
 """
 
 
@@ -62,13 +71,15 @@ def run_page(document: Mapping[str, Any], generation: Generation, timeline: Sequ
         f"{document['photos_per_second']:,.1f} a second; {document['unchanged']:,} unchanged, "
         f"{document['removed']:,} removed, {len(document['quarantined']):,} quarantined. Generation "
         f"{generation.number} is served, with {generation.face_count:,} faces.</p>",
-        f'<p class="soft">{_text(document["catalog"])}<br>{_text(generation.created_at)}, faceindex '
+        f'<p class="soft">{_text(document["catalog"])}<br>{_text(_minute(generation.created_at))}, faceindex '
         f"{_text(generation.faceindex)}, {_text(generation.model)}</p>",
+        '<div class="figures">',
         _table("Photos in the catalog", sorted(document["photos"].items(), key=lambda item: -item[1])),
         _table("Since the last run", changes),
-        _chart(timeline),
-        _table("Seconds, of all processes together", [(name, round(seconds, 1)) for name, seconds in stages]),
         _table("The index", _figures(generation)),
+        _table("Seconds, of all processes", [(name, f"{seconds:,.1f}") for name, seconds in stages]),
+        "</div>",
+        _chart(timeline),
         _table("Folders that could not be listed", [(problem, "") for problem in document["unlisted"]]),
         _quarantined(document["quarantined"]),
     ]
@@ -132,43 +143,60 @@ def _table(title: str, rows: Sequence[tuple[str, Any]]) -> str:
     shown = "".join(
         f'<tr><th scope="row">{_text(name)}</th><td class="number">{_number(value)}</td></tr>' for name, value in rows
     )
-    return f"<h2>{title}</h2>\n<table>{shown}</table>"
+    return f"<section><h2>{title}</h2>\n<table>{shown}</table></section>"
 
 
 def _chart(timeline: Sequence[tuple[float, int]]) -> str:
-    """Return photos a second over the run, as a picture."""
-    rates = [
-        (later[0], (later[1] - earlier[1]) / (later[0] - earlier[0]))
-        for earlier, later in pairwise(timeline)
-        if later[0] > earlier[0]
-    ]
-    if len(rates) < 3:
+    """Return photos a second over the run, as a picture; nothing of a run too short to have a course."""
+    bars = min(MOST_BARS, len(timeline) // BATCHES_A_BAR)
+    if bars < 3:
         return ""
-    most, end = max(rate for _, rate in rates), rates[-1][0]
-    width, height = CHART
-    points = " ".join(f"{at / end * width:.1f},{height - rate / max(most, 1e-9) * height:.1f}" for at, rate in rates)
+    at, done = np.array(timeline).T
+    edges = np.linspace(at[0], at[-1], bars + 1)
+    rates = np.maximum(np.diff(np.interp(edges, at, done)) / np.maximum(np.diff(edges), 1e-9), 0)
+    (width, height), most, slowest = CHART, float(rates.max()), float(rates.min())
+    step = width / bars
+    shown = "".join(
+        f'<rect x="{place * step:.1f}" y="{height - high:.1f}" width="{step - 1:.1f}" height="{high:.1f}"/>'
+        for place, high in enumerate(rates / max(most, 1e-9) * height)
+    )
+    told = f"over {at[-1]:,.0f} s, between {slowest:,.1f} and {most:,.1f}"
     return (
-        f'<h2>Photos a second</h2>\n<svg viewBox="-2 -2 {width + 4} {height + 4}" role="img" '
-        f'aria-label="photos a second over {end:,.0f} seconds, at most {most:,.1f}">'
-        f'<polyline points="{points}"/></svg>\n'
-        f'<p class="soft">over {end:,.0f} s, at most {most:,.1f}</p>'
+        f'<h2>Photos a second</h2>\n<svg viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="photos a second {told}">{shown}</svg>\n<p class="soft">{told}</p>'
     )
 
 
 def _quarantined(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return the photos that could not be processed, by what became of them."""
     if not rows:
         return ""
-    shown = "".join(
-        f"<tr><td>{_image(row.get('thumbnail'))}</td><td>{_text(row['state'])}</td>"
-        f'<td>{_text(row["photo"])}<br><span class="soft">{_text(row["detail"])}</span></td></tr>'
-        for row in rows[:MOST_LISTED]
-    )
+    counts = Counter(row["state"] for row in rows)
+    shown = sorted(rows[:MOST_LISTED], key=lambda row: (-counts[row["state"]], row["state"]))
+    parts = [
+        f'<h3>{_text(state)}, {counts[state]:,}</h3>\n<table class="quarantined">{_photos(list(group))}</table>'
+        for state, group in groupby(shown, key=lambda row: row["state"])
+    ]
     more = f"<p>and {len(rows) - MOST_LISTED:,} more in report.json</p>" if len(rows) > MOST_LISTED else ""
-    return f"<h2>Quarantined photos</h2>\n<table>{shown}</table>{more}"
+    return f"<h2>Quarantined photos</h2>\n{''.join(parts)}{more}"
+
+
+def _photos(rows: Sequence[Mapping[str, str]]) -> str:
+    pictures = any(row.get("thumbnail") for row in rows)
+    return "".join(
+        f"<tr>{'<td>' + _image(row.get('thumbnail')) + '</td>' if pictures else ''}"
+        f'<td>{_text(row["photo"])}<br><span class="soft">{_text(row["detail"])}</span></td></tr>'
+        for row in rows
+    )
 
 
 def _image(picture: str | None) -> str:
     return f'<img src="data:image/jpeg;base64,{picture}" alt="what can be seen of it">' if picture else ""
+
+
+def _minute(moment: str) -> str:
+    """Return a moment in ISO 8601 as people write it."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _number(value: Any) -> str:

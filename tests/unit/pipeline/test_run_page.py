@@ -58,11 +58,34 @@ def test_the_page_fetches_nothing_and_runs_nothing_whatever_photos_are_called(ge
 
 
 def test_the_page_says_what_the_run_did(generation: Any) -> None:
-    page = run_page(document(), generation, [(1.0, 64), (2.0, 128), (3.0, 256), (4.0, 300)])
+    page = run_page(document(), generation, [])
 
     assert "1,200" in page
-    assert "<polyline" in page
-    assert "at most 128.0" in page
+    assert "<svg" not in page
+
+
+def test_the_course_of_a_run_is_shown_and_two_batches_that_end_together_are_no_rate(generation: Any) -> None:
+    timeline = [(2.0 * (number // 2 + 1) + 0.001 * (number % 2), 64 * (number + 1)) for number in range(40)]
+
+    page = run_page(document(), generation, timeline)
+
+    rates = re.search(r"over 40 s, between ([\d.]+) and ([\d.]+)<", page)
+    assert rates
+    assert [float(rate) for rate in rates.groups()] == pytest.approx([64, 64], rel=0.2)
+    assert page.count("<rect ") == 10
+
+
+def test_quarantined_photos_stand_together_by_what_became_of_them(generation: Any) -> None:
+    states = ["truncated", "unsupported", "truncated", "unsupported", "unsupported"]
+    rows = [{"photo": f"/p/{number}.jpg", "state": state, "detail": "why"} for number, state in enumerate(states)]
+
+    page = run_page(document(quarantined=rows), generation, [])
+
+    shown = re.sub(r"<[^>]+>", " ", page.split("Quarantined photos")[1]).split()
+    assert [word for word in shown if word != "why"] == [
+        *("unsupported", ",", "3", "/p/1.jpg", "/p/3.jpg", "/p/4.jpg"),
+        *("truncated", ",", "2", "/p/0.jpg", "/p/2.jpg"),
+    ]
 
 
 def test_of_very_many_quarantined_photos_some_are_listed_and_the_rest_counted(generation: Any) -> None:
