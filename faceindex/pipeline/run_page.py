@@ -36,7 +36,7 @@ CHART = (640, 120)
 """Width and height in pixels of the picture of rates."""
 
 MOST_BARS = 60
-BATCHES_A_BAR = 4
+BATCHES_A_BAR = 3
 """Batches end together, as workers do alike: a rate is one of several."""
 
 _STYLE = """
@@ -149,7 +149,7 @@ def _table(title: str, rows: Sequence[tuple[str, Any]]) -> str:
 def _chart(timeline: Sequence[tuple[float, int]]) -> str:
     """Return photos a second over the run, as a picture; nothing of a run too short to have a course."""
     bars = min(MOST_BARS, len(timeline) // BATCHES_A_BAR)
-    if bars < 3:
+    if bars < 2:
         return ""
     at, done = np.array(timeline).T
     edges = np.linspace(at[0], at[-1], bars + 1)
