@@ -23,7 +23,7 @@ from report import machine, publish
 
 import faceindex
 from faceindex.evaluation.clustering import bcubed, pairwise
-from faceindex.identities.clustering import Wishes, as_people, cluster, limits_of
+from faceindex.identities.clustering import Wishes, cluster, limits_of
 from faceindex.identities.graph import Limits, Neighbours
 from faceindex.identities.insertion import NEW, insert
 from faceindex.identities.whispers import FREE
@@ -53,8 +53,9 @@ def answers(before: Labels, people: Labels, generator: np.random.Generator) -> W
     fixed = np.where(known & (generator.random(len(people)) < NAMED), people, FREE)
     alone = -1 - np.arange(len(before))
     clusters = np.where(before > UNCLUSTERED, before, alone)
-    wrong = _pairs(clusters, people, generator)
-    missed = _pairs(np.where(known, alone, people), clusters, generator)
+    # Nobody was asked about new faces yet.
+    wrong = _pairs(np.where(before == NEW, alone, clusters), people, generator)
+    missed = _pairs(np.where(known | (before == NEW), alone, people), clusters, generator)
     apart = wrong[~(fixed[wrong] != FREE).all(axis=1)]
     return replace(said, fixed=fixed, apart=apart, together=missed[(fixed[missed] == FREE).any(axis=1)])
 
@@ -73,11 +74,21 @@ def _pairs(same: Labels, differ: Labels, generator: np.random.Generator) -> NDAr
     return np.array([found[index] for index in chosen], np.int64).reshape(-1, 2)
 
 
+def joined(before: Labels, together: NDArray[np.int64]) -> Labels:
+    """Return the clusters as they are once faces were said to be the same: those of both are one at once."""
+    before = before.copy()
+    for one, other in together.tolist():
+        numbers = sorted({number for number in before[[one, other]].tolist() if number != UNCLUSTERED})
+        number = numbers[0] if numbers else int(before.max()) + 1
+        before[np.isin(before, numbers)] = number
+        before[[one, other]] = number
+    return before
+
+
 def violated(labels: Labels, wishes: Wishes) -> int:
     """Return how many answers do not hold."""
-    said = as_people(wishes)
-    named = np.flatnonzero(said != FREE)
-    groups = np.unique(np.column_stack([said[named], labels[named]]), axis=0)
+    named = np.flatnonzero(wishes.fixed != FREE)
+    groups = np.unique(np.column_stack([wishes.fixed[named], labels[named]]), axis=0)
     split = len(groups) - len(np.unique(groups[:, 0]))
     merged = len(groups) - len(np.unique(groups[:, 1]))
     apart, together = wishes.apart, wishes.together
@@ -105,7 +116,7 @@ def line(
         return Neighbours(found.vectors, found.places[faces], found.cosines[faces], faces)
 
     start = time.perf_counter()
-    labels, _ = insert(search, before, wishes, limits)
+    labels, _ = insert(search, joined(before, wishes.together), wishes, limits)
     seconds = time.perf_counter() - start
     afresh = cluster(found, wishes, limits)
     agreement = bcubed(labels, afresh)

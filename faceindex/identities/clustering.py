@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from faceindex.errors import ConfigError
 from faceindex.evaluation.thresholds import ModelTable
-from faceindex.identities.graph import Limits, Neighbours, linked_edges, sure_edges
+from faceindex.identities.graph import Limits, Neighbours, as_one, linked_edges, sure_edges
 from faceindex.identities.whispers import FREE, whispers
 from faceindex.tables import UNCLUSTERED
 
@@ -72,11 +72,26 @@ def limits_by_table(table: ModelTable) -> Limits:
 
 def cluster(neighbours: Neighbours, wishes: Wishes, limits: Limits, seed: int = 0) -> NDArray[np.int64]:
     """Return the label of each face, int64 (n,), equal for faces of one cluster; its numbers mean nothing."""
-    fixed, apart = as_people(wishes), wishes.apart
-    labels = whispers(sure_edges(neighbours, limits, wishes.weak), fixed, apart, seed)
+    node, fixed, apart = _moved_as_one(wishes)
+    labels = whispers(as_one(sure_edges(neighbours, limits, wishes.weak), node), fixed, apart, seed)[node]
     for _ in range(ROUNDS):
-        labels = whispers(linked_edges(neighbours, labels, limits, wishes.weak), fixed, apart, seed)
+        edges = linked_edges(neighbours, labels, limits, wishes.weak)
+        labels = whispers(as_one(edges, node), fixed, apart, seed)[node]
     return labels
+
+
+def _moved_as_one(wishes: Wishes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the face that each one moves with, the person of each that has one, and who is kept apart.
+
+    Unnamed faces said to be the same move as one, so that they stay with others of their person.
+    """
+    said = as_people(wishes)
+    node = np.arange(len(said))
+    unnamed = said > wishes.fixed.max(initial=FREE)
+    _, first, group = np.unique(said[unnamed], return_index=True, return_inverse=True)
+    node[unnamed] = np.flatnonzero(unnamed)[first][group]
+    apart = node[wishes.apart].reshape(-1, 2)
+    return node, np.where(unnamed, FREE, said), apart[apart[:, 0] != apart[:, 1]]
 
 
 def as_people(wishes: Wishes) -> NDArray[np.int64]:

@@ -222,3 +222,16 @@ def _edges(
     keys, first = np.unique(keys, return_index=True)
     starts = np.searchsorted(keys, np.arange(count + 1, dtype=np.int64) * count)
     return Edges(starts.astype(np.int64), (keys % max(count, 1)).astype(np.int32), weights[first].astype(np.float32))
+
+
+def as_one(edges: Edges, node: NDArray[np.int64]) -> Edges:
+    """Return the links of faces that move as one: the first of each group, `node` int64 (n,), has those of all."""
+    count = len(node)
+    if (node == np.arange(count)).all():
+        return edges
+    one, other = node[np.repeat(np.arange(count), np.diff(edges.starts))], node[edges.ends]
+    outside = one != other
+    keys, group = np.unique(one[outside] * count + other[outside], return_inverse=True)
+    weights = np.bincount(group, edges.weights[outside], minlength=len(keys)).astype(np.float32)
+    starts = np.searchsorted(keys, np.arange(count + 1, dtype=np.int64) * count)
+    return Edges(starts.astype(np.int64), (keys % max(count, 1)).astype(np.int32), weights)

@@ -4,6 +4,8 @@ Searched for are the new faces and those that may be linked with them, so that a
 what the archive is. A new face that is like two clusters joins one of them and never makes them one.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,22 +33,21 @@ def insert(
         seed: of the order.
     """
     said = as_people(wishes)
-    held = _held(said, before, wishes.apart)
+    held = _held(said, before, wishes)
     found = search(np.flatnonzero((held == FREE) | (before == NEW)))
     near = _alike(found, limits)
     neighbours = with_more(found, search(near))
     held[near[(before[near] == UNCLUSTERED) & (said[near] == FREE)]] = FREE
-    none = np.empty((0, 2), np.int64)
-    return cluster(neighbours, Wishes(held, none, wishes.apart, wishes.weak), limits, seed), neighbours
+    return cluster(neighbours, replace(wishes, fixed=held), limits, seed), neighbours
 
 
-def _held(said: NDArray[np.int64], before: NDArray[np.int64], apart: NDArray[np.int64]) -> NDArray[np.int64]:
+def _held(said: NDArray[np.int64], before: NDArray[np.int64], wishes: Wishes) -> NDArray[np.int64]:
     """Return the group that each face keeps to, int64 (n,), FREE for those that find a place.
 
     Args:
-        said: person of each face that has one, counted from 0, FREE for the others, int64 (n,).
+        said: person of each face that has one or is said to be the same as another, FREE for the others, int64 (n,).
         before: cluster of each face.
-        apart: pairs that are two people.
+        wishes: what was said.
     """
     numbers, cluster_of = np.unique(before, return_inverse=True)
     named, people = said != FREE, int(said.max(initial=FREE)) + 1
@@ -54,6 +55,9 @@ def _held(said: NDArray[np.int64], before: NDArray[np.int64], apart: NDArray[np.
     alone = ~named & (before == UNCLUSTERED)
     held[alone] = people + len(numbers) + np.arange(int(alone.sum()))
     held[~named & (before == NEW)] = FREE
+    placed = np.isin(said, said[(before > UNCLUSTERED) | (wishes.fixed != FREE)])
+    held[named & ~placed] = FREE  # the same unknown person, whose cluster is yet to be found
+    apart = wishes.apart
     one, other = apart[:, 0], apart[:, 1]
     contradicted = apart[(held[one] == held[other]) & (held[one] != FREE)]
     held[contradicted[~named[contradicted]]] = FREE

@@ -111,10 +111,12 @@ def _before(people: People, known: KnownClusters, as_said: Clusters, ids: NDArra
     before = np.full(len(ids), NEW, np.int64)
     places = positions(ids, from_id_column(known.table["face_id"]).view(ids.dtype))
     before[places[places >= 0]] = UNCLUSTERED
+    new = before == NEW
     sizes = [len(faces) for faces in as_said.values()]
     faces = np.fromiter(chain.from_iterable(as_said.values()), np.int64, sum(sizes))
     places = positions(ids, people.rows.ids(faces).view(ids.dtype))
     before[places[places >= 0]] = np.repeat(np.array(list(as_said), np.int64), sizes)[places >= 0]
+    before[new & ~np.isin(before, before[~new])] = NEW  # said to be the same, but not yet where
     return before
 
 

@@ -11,8 +11,10 @@ from faceindex.identities.graph import (
     AVERAGED,
     NEIGHBOURS,
     SKIPPED,
+    Edges,
     Limits,
     Neighbours,
+    as_one,
     crowdedness,
     linked_edges,
     neighbours_of,
@@ -128,6 +130,36 @@ def test_unnamed_faces_said_to_be_the_same_are_together_unless_also_said_not_to_
     assert labels[3] == labels[30] == labels[17]
     assert labels[5] != labels[6]
     assert labels[1] != labels[3]
+
+
+def test_faces_said_to_be_the_same_stay_with_the_others_of_their_person():
+    vectors, people = synthetic_people([8] * 30, seed=12, within=0.1)
+    wishes = nothing_said(240)
+    together = np.array([[0, 1], [2, 3], [8, 9], [16, 24]])  # the last joins two people
+    labels = cluster(nearest(vectors), Wishes(wishes.fixed, together, wishes.apart, wishes.weak), LIMITS)
+    assert len(set(labels[:8])) == len(set(labels[8:16])) == 1
+    assert labels[16] == labels[24]
+    assert bcubed(labels[32:], people[32:]).f == 1.0
+
+
+def test_links_of_faces_that_move_as_one_are_those_of_their_first():
+    weights = np.zeros((5, 5), np.float32)
+    for one, other, weight in [(0, 1, 0.5), (0, 2, 0.25), (1, 2, 0.125), (2, 3, 1.0), (3, 4, 2.0)]:
+        weights[one, other] = weights[other, one] = weight
+    ends = [np.flatnonzero(row) for row in weights]
+    starts = np.cumsum([0, *map(len, ends)])
+    edges = Edges(starts, np.concatenate(ends).astype(np.int32), weights[weights > 0])
+
+    found = as_one(edges, np.array([0, 0, 2, 3, 2]))  # 1 moves with 0, and 4 with 2
+
+    dense = np.zeros((5, 5))
+    for face in range(5):
+        part = slice(found.starts[face], found.starts[face + 1])
+        dense[face, found.ends[part]] = found.weights[part]
+    expected = np.zeros((5, 5))
+    expected[0, 2] = expected[2, 0] = 0.375
+    expected[2, 3] = expected[3, 2] = 3.0
+    assert dense.tolist() == expected.tolist()
 
 
 def test_faces_of_low_quality_join_clusters_and_found_none():

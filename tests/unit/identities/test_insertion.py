@@ -140,8 +140,10 @@ def test_nothing_that_was_said_is_violated_whatever_the_clusters_were(seed):
     labels, neighbours = insert(Searching(vectors), before, wishes, LIMITS, seed)
 
     assert not (labels[apart[:, 0]] == labels[apart[:, 1]]).any()
-    named = np.flatnonzero(said != FREE)
-    assert ((labels[named][:, None] == labels[named][None]) == (said[named][:, None] == said[named][None])).all()
+    one, other = together[said[together[:, 0]] == said[together[:, 1]]].T
+    assert (labels[one] == labels[other]).all()
+    named = np.flatnonzero(fixed != FREE)
+    assert ((labels[named][:, None] == labels[named][None]) == (fixed[named][:, None] == fixed[named][None])).all()
     unmoved = np.setdiff1d(np.flatnonzero((before > UNCLUSTERED) & (said == FREE)), neighbours.faces)
     assert len(set(zip(labels[unmoved], before[unmoved], strict=True))) == len(set(before[unmoved]))
 
