@@ -30,10 +30,11 @@ def erase(person: str, dry_run: bool, catalog: str, as_json: bool) -> None:
     start = time.perf_counter()
     opened = Catalog.open(catalog)
     document: dict[str, Any] = {"schema": "faceindex.erase/1", "catalog": opened.root, "dry_run": dry_run}
+    document |= dict.fromkeys(("unnamed", "batches", "backups", "generations", "removed_files", "in_paths", "proof"))
     if dry_run:
         served = require_served(opened)
         _, counts = planned(opened, served, person)
-        document |= {**asdict(counts), "generation": served.number, "proof": None}
+        document |= {**asdict(counts), "generation": served.number}
     else:
         with opened.lock("faceindex erase"):
             gone = erase_person(opened, person)

@@ -4,7 +4,7 @@ What is to go is written down before anything goes, and each step can be done ag
 finishes. Files that are shared with others are written anew without the person, and all older generations go at once.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -25,7 +25,7 @@ from faceindex.catalog.missing import open_missing
 from faceindex.catalog.parquet import read_table
 from faceindex.catalog.traces import Search, search_traces
 from faceindex.catalog.upkeep import collect
-from faceindex.decisions.calibration import Calibration
+from faceindex.decisions.calibration import PEOPLE, Calibration
 from faceindex.errors import CatalogError, NothingFoundError
 from faceindex.identities.forgetting import forgotten, former_names
 from faceindex.identities.ledger import Ledger
@@ -243,8 +243,20 @@ def _proof(files: Files, served: Generation, erasure: Erasure) -> tuple[Search, 
     named = [path for path in paths if path.startswith(layout.LEDGER) or path.endswith((".people.arrow", ".json"))]
     if in_paths:
         named = [path for path in named if not path.startswith(f"{layout.RUNS}/")]
-    # A short name stands in anything; those were replaced by the same steps.
+    # A short name stands in anything; where names stand by themselves all of them are looked for.
     long = [name for name in spelled if len(name) >= 8]
     escaped = [name.encode("ascii", "backslashreplace") for name in erasure.names if not name.isascii()]
     found.hits += search_traces(files, named, [*long, *(name for name in escaped if len(name) >= 8)]).hits
+    found.hits += _with_names(files, served, set(erasure.names))
     return found, in_paths
+
+
+def _with_names(files: Files, served: Generation, names: Set[str]) -> Iterator[str]:
+    """Yield the files that have any of some names in a place of names."""
+    if any(event.person in names or event.to in names for event in Ledger(files).events()):
+        yield layout.LEDGER
+    if not names.isdisjoint(Calibration.read(files, served).templates.names):
+        yield served.calibration[PEOPLE].path
+    for entries in served.batches.values():
+        if names & set(read_table(files, entries.photos, ["person"])["person"].unique().to_pylist()):
+            yield entries.photos.path

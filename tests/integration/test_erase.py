@@ -23,6 +23,7 @@ from faceindex.config import Settings
 from faceindex.pipeline.run import IndexOptions, index_photos
 from faceindex.tables import from_float16_column
 from tests.support.archives import ROOT, make_archive
+from tests.support.imports import INDEXED, make_imported
 
 HERE = IndexOptions(workers=0)
 NAME = "Eileen Marie Collins-Ö"
@@ -139,6 +140,25 @@ def test_an_old_export_brings_nothing_back(catalog: Path, tmp_path: Path) -> Non
     done("people", "import", tmp_path / "said.jsonl")
 
     assert [row["person"] for row in json.loads(done("people", "list", "--json"))["people"]] == ["Grace Hopper"]
+
+
+def test_an_imported_person_goes_from_shards_of_an_index_and_from_the_rows_that_named_him(tmp_path: Path) -> None:
+    root = tmp_path / "catalog"
+    make_imported(root, INDEXED)
+    before = exported(root)
+    mine = [row["face_id"] for row in before if row["person"] == "person 7"]
+    traces = traces_of(root, mine, "person 7")
+    assert len(Catalog.open(str(root)).current().shards) > 1  # type: ignore[union-attr]
+
+    erased("person 7", "-c", root)
+
+    assert len(mine) > 1
+    assert {row["face_id"] for row in exported(root)} == {row["face_id"] for row in before} - set(mine)
+    del traces["person 7"], traces["person 7 escaped"]  # which begins other people's names
+    assert hits(root, traces) == []
+    done("check", "--deep", "-c", root)
+    people = {row["person"] for row in json.loads(done("people", "list", "-c", root, "--json"))["people"]}
+    assert people == {row["person"] for row in before} - {"person 7", None}
 
 
 class Killed(BaseException):
