@@ -4,6 +4,7 @@ The face ids of this catalog tell the batch they are of, and generation n holds 
 face of any other batch mixes generations.
 """
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -75,12 +76,12 @@ def batch_faces(number: int) -> Faces:
     return Faces(ids.view("V16"), vectors.astype(np.float16), np.zeros(FACES, np.int64), *nobody)
 
 
-def publish(root: Path, seconds: float, pause_s: float) -> None:
-    """Publish generations until the time is over; print the number of each."""
+def publish(root: Path, seconds: float, pause_s: float, least: int = 1) -> None:
+    """Publish generations until the time is over, and so many at least; print the number of each."""
     catalog = Catalog.open(str(root)) if (root / "catalog.toml").exists() else Catalog.create(str(root), Settings())
     written: dict[int, BatchFiles] = {}
     end = time.monotonic() + seconds
-    while True:
+    for count in itertools.count(1):
         with catalog.lock("soak"):
             served = catalog.current()
             number = served.number + 1 if served else 1
@@ -94,7 +95,7 @@ def publish(root: Path, seconds: float, pause_s: float) -> None:
             generations.publish(catalog.files, with_gallery(catalog.files, draft, INDEX))
             collect(catalog.files, keep=1, grace_s=GRACE_S)
         print(number, flush=True)
-        if time.monotonic() > end:
+        if count >= least and time.monotonic() > end:
             return
         time.sleep(pause_s)
 
@@ -135,7 +136,7 @@ class Service:
                 self._seen.errors.append(f"opening: {type(error).__name__}: {error}")
 
 
-def trial(folder: Path, *, seconds: float, idle_s: float, pause_s: float) -> Soak:
+def trial(folder: Path, *, seconds: float, idle_s: float, pause_s: float, least: int = 1) -> Soak:
     """Search for a while, and then for another while generations are published.
 
     Args:
@@ -143,6 +144,7 @@ def trial(folder: Path, *, seconds: float, idle_s: float, pause_s: float) -> Soa
         seconds: how long generations are published.
         idle_s: how long none are, before.
         pause_s: between two of them.
+        least: generations to publish, however long that takes.
     """
     root = folder / "catalog"
     publish(root, 0.0, 0.0)
@@ -152,6 +154,7 @@ def trial(folder: Path, *, seconds: float, idle_s: float, pause_s: float) -> Soa
         end = time.monotonic() + idle_s
         seen.idle = _search(service, root, seen, lambda: time.monotonic() < end)
         words = [sys.executable, "-m", "benchmarks.faults.soak", str(root), str(seconds), str(pause_s)]
+        words.append(str(least))
         with subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as publisher:
             seen.busy = _search(service, root, seen, lambda: publisher.poll() is None)
             assert publisher.stdout
@@ -202,4 +205,4 @@ def _judge(seen: Soak, answer: Any, number: int, batch: int) -> None:
 
 
 if __name__ == "__main__":
-    publish(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
+    publish(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
