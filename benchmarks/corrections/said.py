@@ -116,8 +116,7 @@ class World:
         for group in self.groups():
             people = {self.who[face] for face in group if face in self.who}
             parted = any(strangers.get(face, set()) & group for face in group)
-            denied = any(self._denied(face, person, strangers) for face in group for person in people)
-            if len(people) > 1 or parted or denied:
+            if len(people) > 1 or parted:
                 found |= group
         return found
 

@@ -139,6 +139,7 @@ class People:
         cannot: list[tuple[int, int]] = []
         for group in self.state.groups:
             there = [self.places[face] for face in group if face in self.places]
+            there = [place for place in there if place not in self.left_out]
             must += [
                 (first, other) for first, other in product(there[:1], there[1:]) if not {first, other} <= names.keys()
             ]

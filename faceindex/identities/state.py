@@ -209,45 +209,53 @@ class _Fold:
     def groups(self) -> tuple[tuple[bytes, ...], ...]:
         """Return the faces that are the same: those said to be so, but for what was said to be two people since.
 
-        Where sentences contradict one another by way of a third face, the earlier ones of them join.
+        Where sentences contradict one another by way of a third face, the earlier ones of them join. Who is not the
+        person that the others of a group are leaves it alone.
         """
-        alone = self._alone({face for faces in self.same for face in faces})
+        strangers = self._strangers()
         groups: dict[bytes, _Group] = {}
         for faces in self.same:
             parts: list[_Group] = []
             for face in faces:
-                group = groups.get(face) or alone[face]
+                group = groups.setdefault(face, _Group([face], strangers.get(face, frozenset())))
                 if any(group is part for part in parts):
                     continue
-                welcome = next((part for part in parts if part.may_take(group)), None)
+                welcome = next((part for part in parts if part.strangers.isdisjoint(group.faces)), None)
                 if welcome is None:
                     parts.append(group)
-                    groups |= dict.fromkeys(group.faces, group)
                 else:
-                    welcome.take(group)
+                    welcome.faces += group.faces
+                    welcome.strangers |= group.strangers
                     groups |= dict.fromkeys(group.faces, welcome)
-        distinct = {id(group): group for group in groups.values()}.values()
-        # Where names were given that differ, nobody knows whose the others are.
-        kept = (
-            group.faces if len(group.people) < 2 else [face for face in group.faces if face not in self.names]
-            for group in distinct
-        )
+        kept = (self._of_one(group.faces, strangers) for group in {id(one): one for one in groups.values()}.values())
         return tuple(tuple(faces) for faces in kept if len(faces) > 1)
 
-    def _alone(self, faces: Set[bytes]) -> dict[bytes, "_Group"]:
-        """Return a group for each of some faces, with what is said of it by itself."""
-        found = {face: _Group([face]) for face in faces}
-        for a, b in self.apart if faces else ():
+    def _strangers(self) -> dict[bytes, frozenset[bytes]]:
+        """Return whom each face that was said to be the same as others is not."""
+        spoken = {face for faces in self.same for face in faces}
+        found: dict[bytes, set[bytes]] = {}
+        for a, b in self.apart if spoken else ():
             for face, other in ((a, b), (b, a)):
-                if face in faces:
-                    found[face].strangers.add(other)
-                    found[face].nobody_of.update({self.names[other]} if other in self.names else ())
-        for face, name in self.rejected if faces else ():
-            if face in faces:
-                found[face].nobody_of.add(name)
-        for face in faces & self.names.keys():
-            found[face].people.add(self.names[face])
-        return found
+                if face in spoken:
+                    found.setdefault(face, set()).add(other)
+        return {face: frozenset(others) for face, others in found.items()}
+
+    def _of_one(self, faces: list[bytes], strangers: Mapping[bytes, Set[bytes]]) -> list[bytes]:
+        """Return those of a group who can be the person that some of it are; the unnamed where those are several."""
+        people = {self.names[face] for face in faces if face in self.names}
+        if len(people) > 1:
+            return [face for face in faces if face not in self.names]
+        for person in people:
+            faces = [
+                face
+                for face in faces
+                if face in self.names
+                or (
+                    (face, person) not in self.rejected
+                    and all(self.names.get(other) != person for other in strangers.get(face, ()))
+                )
+            ]
+        return faces
 
     def shared_names(self, groups: Iterable[Sequence[bytes]]) -> dict[bytes, str]:
         """Return the names of faces that are the same as named ones."""
@@ -271,27 +279,8 @@ class _Group:
     """Faces that are one person."""
 
     faces: list[bytes]
-    people: set[str] = field(default_factory=set)
-    """Who they are."""
-    nobody_of: set[str] = field(default_factory=set)
-    """Names that they do not have."""
-    strangers: set[bytes] = field(default_factory=set)
-    """Faces that they are told apart from."""
-
-    def may_take(self, other: "_Group") -> bool:
-        """Return whether nothing that was said keeps both apart."""
-        return (
-            self.people.isdisjoint(other.nobody_of)
-            and self.nobody_of.isdisjoint(other.people)
-            and self.strangers.isdisjoint(other.faces)
-        )
-
-    def take(self, other: "_Group") -> None:
-        """Make one of both."""
-        self.faces += other.faces
-        self.people |= other.people
-        self.nobody_of |= other.nobody_of
-        self.strangers |= other.strangers
+    strangers: frozenset[bytes]
+    """Faces that any of them is told apart from."""
 
 
 def _pair(a: bytes, b: bytes) -> tuple[bytes, bytes]:

@@ -82,6 +82,12 @@ def test_constraints_are_pairs_of_faces_that_are_there() -> None:
     assert found.names == {face(1): "Anna", face(2): "Anna"}
 
 
+def test_faces_that_are_the_same_stay_so_when_the_first_of_them_is_left_out() -> None:
+    found = people(said("same", 1, 2, 3), said("ignore", 1), rows=[row(number) for number in range(1, 4)])
+
+    assert pairs(found.constraints().must_link) == {(2, 3)}
+
+
 def pairs(ids: np.ndarray[Any, Any]) -> set[tuple[int, ...]]:
     return {tuple(sorted(int.from_bytes(one, "big") for one in pair)) for pair in ids.tolist()}
 

@@ -93,6 +93,12 @@ def test_nobody_shares_the_name_of_a_face_that_it_was_told_apart_from() -> None:
     assert state_of(events).names == {face(1): "Anna", face(3): "Anna"}
 
 
+def test_who_is_taken_from_a_person_leaves_alone() -> None:
+    events = [said("same", 1, 2, 3, 4), said("name", 4, person="Anna"), said("reject", 2, person="Anna")]
+
+    assert state_of(events).names == dict.fromkeys([face(1), face(3), face(4)], "Anna")
+
+
 def test_a_face_split_from_a_cluster_in_which_its_person_stays_loses_the_name() -> None:
     state = state_of([said("name", 1, 2, 3, person="Anna"), said("split", 3, others=(1, 2))])
 
