@@ -252,7 +252,7 @@ def _submit(
 def _tell_of_loss(batch: Batch, times: int) -> None:
     tell(
         "worker_lost",
-        f"a worker ended while it did batch {batch.batch_id}, for the {times}. time; the batch is done again",
+        f"a worker ended while it did batch {batch.batch_id}, attempt {times}; the batch is done again",
         level=logging.WARNING,
         batch=batch.batch_id,
         photos=len(batch.photos),
