@@ -102,9 +102,24 @@ def verify(
         FaceIndexError: a picture cannot be read.
         ConfigError: fmr or threshold is out of range, or no table tells what fmr means for this model.
     """
+    opened = [load_picture(picture, settings) for picture in (a, b)]
+    return verify_images(opened[0], opened[1], recogniser, settings, fmr=fmr, threshold=threshold, table=table)
+
+
+def verify_images(
+    a: tuple[Image, str],
+    b: tuple[Image, str],
+    recogniser: Recogniser,
+    settings: Settings,
+    *,
+    fmr: float = 1e-4,
+    threshold: float | None = None,
+    table: ModelTable | None = None,
+) -> VerifyAnswer:
+    """Compare the people of two decoded pictures, each with the name that it goes by; see `verify`."""
     table = table or _table_of(recogniser, threshold)
     _limit(table, fmr, threshold, 1)
-    opened = [load_picture(picture, settings) for picture in (a, b)]
+    opened = [a, b]
     images = [image for image, _ in opened]
     left, right = recogniser.faces(images)
     scores = left.vectors @ right.vectors.T

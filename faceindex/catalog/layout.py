@@ -5,6 +5,8 @@ CURRENT = "CURRENT"
 LOCK = "lock"
 LEDGER = "ledger.sqlite"
 LEDGER_BACKUPS = "ledger.sqlite-backups"
+TOKENS = "tokens"
+AUDIT = "audit.sqlite"
 
 ERASED = "erased.json"
 ERASING = "erasing.json"

@@ -120,7 +120,7 @@ def drop_damaged(files: Files) -> list[int]:
 def _notes(files: Files, named: set[str]) -> Iterator[Problem]:
     own = {layout.SETTINGS, layout.CURRENT, layout.LOCK, layout.ERASED, *map(layout.generation_path, numbers(files))}
     for path in sorted(set(files.paths()) - named - own):
-        if path.startswith(layout.LEDGER):
+        if path.startswith((layout.LEDGER, layout.AUDIT, f"{layout.TOKENS}/")):
             continue
         if layout.is_temporary(path):
             detail = "left half-written by a run that is going on or was killed"

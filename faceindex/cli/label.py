@@ -15,35 +15,25 @@ def label(port: int, no_browser: bool, catalog: str) -> None:
     They are served to this computer only, and to who has the key in the address that is printed, until Ctrl-C. What
     is said there is kept at once and can be undone.
     """
-    import socket
     import webbrowser
     from threading import Timer
 
-    import uvicorn
-
     from faceindex.catalog.catalog import Catalog
-    from faceindex.errors import ConfigError
     from faceindex.machine import user_name
+    from faceindex.service.access import Access
     from faceindex.service.app import create_app
     from faceindex.service.archive import Archive
     from faceindex.service.security import new_key
+    from faceindex.service.serving import address_of, listen, run
 
     key = new_key()
-    app = create_app(Archive(Catalog.open(catalog)), user_name(), key=key)
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(("127.0.0.1", port))
-    except OSError as error:
-        listening.close()
-        raise ConfigError(f"port {port} is taken: {error.strerror}; give another with --port, 0 for any") from error
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}/?key={key}"
-    click.echo(address)
-    click.echo("Ctrl-C stops it", err=True)
-    if not no_browser:
-        opening = Timer(0.8, webbrowser.open, [address])
-        opening.daemon = True
-        opening.start()
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)).run(
-        sockets=[listening]
-    )
+    app = create_app(Archive(Catalog.open(catalog)), Access(user_name(), key=key))
+    with listen("127.0.0.1", port) as listening:
+        address = f"{address_of(listening)}?key={key}"
+        click.echo(address)
+        click.echo("Ctrl-C stops it", err=True)
+        if not no_browser:
+            opening = Timer(0.8, webbrowser.open, [address])
+            opening.daemon = True
+            opening.start()
+        run(app, listening)

@@ -20,6 +20,8 @@ COMMANDS = (
     "cluster",
     "people",
     "label",
+    "serve",
+    "token",
     "status",
     "check",
     "compact",

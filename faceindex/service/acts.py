@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from faceindex.errors import ConfigError, NothingFoundError
@@ -12,13 +12,15 @@ from faceindex.identities.events import Event
 from faceindex.identities.labelling import Labelling
 from faceindex.identities.people import People
 from faceindex.identities.selection import Selection
+from faceindex.service.access import caller_of, needs
 from faceindex.service.faces import Snapshot, digest_of, places_of
 from faceindex.service.problems import PageRoute
 from faceindex.service.shown import group_url, local, person_url, with_message
+from faceindex.service.tokens import Scope
 from faceindex.service.views import find_group, group_views, groups_of
 from faceindex.wording import visible
 
-router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router = APIRouter(include_in_schema=False, route_class=PageRoute, dependencies=[Depends(needs(Scope.LABEL))])
 
 Text = Annotated[str, Form()]
 MOST_SKIPPED = 100
@@ -97,7 +99,7 @@ def merge(request: Request, person: Text, name: Text, at: Text = "/") -> Respons
 def undo(request: Request, at: Text = "/", event: Text = "") -> Response:
     """Take back what this user said last, or one event."""
     state = request.app.state.archive.snapshot().people.state
-    author = request.app.state.author
+    author = caller_of(request).name
     last = event or next((one.event_id for one in state.done[::-1] if one.author == author), "")
     if not last:
         raise NothingFoundError("there is nothing to undo")
@@ -109,7 +111,7 @@ def undo(request: Request, at: Text = "/", event: Text = "") -> Response:
 def redo(request: Request, at: Text = "/", event: Text = "") -> Response:
     """Let what this user took back last count again, or one event."""
     state = request.app.state.archive.snapshot().people.state
-    author = request.app.state.author
+    author = caller_of(request).name
     last = event or next((one.event_id for one in state.undone[::-1] if one.author == author), "")
     if not last:
         raise NothingFoundError("there is nothing to redo")
@@ -189,7 +191,7 @@ def _of_faces(labelling: Labelling, act: Act, person: str, chosen: tuple[int, ..
 
 
 def _say(request: Request, act: Callable[[Labelling], Event]) -> Event:
-    event: Event = request.app.state.archive.say(request.app.state.author, act)
+    event: Event = request.app.state.archive.say(caller_of(request).name, act)
     return event
 
 

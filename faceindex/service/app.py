@@ -1,62 +1,64 @@
-"""The service: the labelling pages over one catalog."""
+"""The service: the labelling pages and the HTTP API over one catalog."""
 
 from collections.abc import Iterable
-from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Path, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
-from faceindex.errors import FaceIndexError, NothingFoundError
-from faceindex.service import acts, pages
+from faceindex import __version__
+from faceindex.errors import FaceIndexError
+from faceindex.service import acts, api, api_acts, login, pages, watch
+from faceindex.service.access import Access
+from faceindex.service.api_route import first_mistake
 from faceindex.service.archive import Archive
-from faceindex.service.security import Guard, Tokens
+from faceindex.service.limits import Limits
+from faceindex.service.problems import status_of
+from faceindex.service.security import Forms, Guard, refused
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-KEPT_S = 86_400
-"""How long a browser keeps a face's picture, which never changes under its id."""
-
-Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
-pictures = APIRouter(prefix="/api/v1")
 
 
-def create_app(archive: Archive, author: str, hosts: Iterable[str] = LOOPBACK, key: str | None = None) -> FastAPI:
+def create_app(
+    archive: Archive, access: Access, hosts: Iterable[str] = LOOPBACK, limits: Limits | None = None
+) -> FastAPI:
     """Return the service.
 
     Args:
         archive: the catalog it serves.
-        author: who uses it; what is said through it is said by them.
+        access: tells who a request is from.
         hosts: the names it goes by.
-        key: that every request needs, `security.new_key`; None lets everybody in who reaches it.
+        limits: how often each caller may ask.
     """
-    app = FastAPI(title="faceindex", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.archive = archive
-    app.state.author = author
-    app.state.tokens = Tokens()
-    app.include_router(pages.router)
-    app.include_router(acts.router)
-    app.include_router(pictures)
+    app = FastAPI(
+        title="faceindex",
+        version=__version__,
+        description="Find people in large photo archives. Documents are those of the command line's --json.",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    state = app.state
+    state.archive, state.access, state.forms = archive, access, Forms()
+    state.limits, state.metrics = limits or Limits(), watch.Metrics(archive)
+    for router in (pages.router, acts.router, login.open_router, login.router, watch.probes, watch.metrics_router):
+        app.include_router(router)
+    for router in (api.searching, api.reading, api.administration, api_acts.router):
+        app.include_router(router)
     app.mount("/static", StaticFiles(packages=[("faceindex.service", "static")]), "static")
     app.add_exception_handler(FaceIndexError, _told)
-    app.add_middleware(Guard, hosts=tuple(hosts), key=key)
+    app.add_exception_handler(HTTPException, _told)
+    app.add_exception_handler(RequestValidationError, _told)
+    app.add_middleware(Guard, hosts=tuple(hosts), access=access, limits=state.limits)
+    app.add_middleware(watch.Measured, metrics=state.metrics)
     return app
 
 
-@pictures.get("/faces/{face_id}/crop", response_class=Response)
-def crop(request: Request, face_id: Id) -> Response:
-    """Return the small picture of a face."""
-    return _jpeg(request.app.state.archive.crop(face_id))
-
-
-@pictures.get("/photos/{photo_id}/picture", response_class=Response)
-def picture(request: Request, photo_id: Id) -> Response:
-    """Return a photo, reduced and encoded anew."""
-    return _jpeg(request.app.state.archive.picture(photo_id))
-
-
-def _jpeg(data: bytes) -> Response:
-    return Response(data, media_type="image/jpeg", headers={"Cache-Control": f"private, max-age={KEPT_S}, immutable"})
-
-
-def _told(_: Request, error: Exception) -> Response:
-    return PlainTextResponse(f"{error}\n", 404 if isinstance(error, NothingFoundError) else 422)
+async def _told(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return refused(request.scope, error.status_code, str(error.detail).lower(), dict(error.headers or {}))
+    if isinstance(error, RequestValidationError):
+        return refused(request.scope, 422, first_mistake(error))
+    assert isinstance(error, FaceIndexError)
+    return refused(request.scope, status_of(error), str(error))

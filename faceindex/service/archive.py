@@ -4,19 +4,21 @@ import io
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from blake3 import blake3
 from PIL import Image as Pillow
 
 from faceindex.answers import SearchAnswer
-from faceindex.arrays import ids_array
+from faceindex.arrays import ID_BYTES, ids_array
 from faceindex.catalog.catalog import Catalog
 from faceindex.catalog.generations import Generation
 from faceindex.catalog.live import rows_of
 from faceindex.decisions.calibration import Calibration
 from faceindex.errors import CatalogError, FaceIndexError, ItemError, NothingFoundError
+from faceindex.gallery.filters import Filters
 from faceindex.identities.events import Event
 from faceindex.identities.labelling import Labelling
 from faceindex.identities.opening import clusters_of, crops_of, questions_of
@@ -25,9 +27,11 @@ from faceindex.identities.selection import Clusters
 from faceindex.identities.suggestions import Question
 from faceindex.images.decode import decode
 from faceindex.images.read import read_photo
-from faceindex.query import OpenCatalog
+from faceindex.query import EVERYBODY, OpenCatalog
+from faceindex.service.audit import Audit
 from faceindex.service.faces import places_of
 from faceindex.types import Image, PhotoRef
+from faceindex.verification import VerifyAnswer, verify_images
 
 LOOK_S = 2.0
 """How often it is looked whether a run has published another generation."""
@@ -61,6 +65,7 @@ class Archive:
         self._searching = threading.Lock()
         self._decoding = threading.Semaphore(DECODING)
         self._opened = OpenCatalog(catalog, device)
+        self._audit = Audit(catalog.files)
         self._looked = time.monotonic()
         self._shown: Snapshot | None = None
         self._questions: tuple[Snapshot | None, list[Question]] = (None, [])
@@ -93,24 +98,54 @@ class Archive:
                 self._questions = (shown, found)
             return self._questions[1]
 
+    def generation(self) -> Generation:
+        """Return the generation that is served now."""
+        return self._served().generation
+
     def calibration(self) -> Calibration:
         """Return what decisions rest on."""
         return self._served().calibration
 
-    def search_upload(self, data: bytes, name: str, fpir: float) -> tuple[SearchAnswer, Image]:
-        """Find the people of a picture that was sent.
+    def search_upload(
+        self,
+        data: bytes,
+        name: str,
+        who: str,
+        k: int = 10,
+        *,
+        fpir: float = 0.01,
+        threshold: float | None = None,
+        filters: Filters = EVERYBODY,
+    ) -> tuple[SearchAnswer, Image]:
+        """Find the people of a picture that was sent; see `OpenCatalog.search`. It is noted who asked.
 
         Raises:
             FaceIndexError: it cannot be read.
         """
         opened = self._served()
-        try:
-            with self._decoding:
-                image = decode(data, b"upload", opened.catalog.settings.max_megapixels)
-        except ItemError as error:
-            raise FaceIndexError(f"a picture was wanted, got one that is {error.state}: {error.detail}") from error
+        image = self._decoded(opened, data, name)
         with self._searching:  # one at a time: networks use all cores
-            return opened.search_image(image, name, fpir=fpir), image
+            answer = opened.search_image(image, name, k, fpir=fpir, threshold=threshold, filters=filters)
+        hits = sum(face.decision == "identified" for face in answer.faces)
+        self._audit.add(who, "search", digest_of_picture(data), len(answer.faces), hits)
+        return answer, image
+
+    def verify_uploads(
+        self, pictures: Sequence[tuple[bytes, str]], who: str, *, fmr: float = 1e-4, threshold: float | None = None
+    ) -> VerifyAnswer:
+        """Compare the people of two pictures that were sent; see `verification.verify`. It is noted who asked."""
+        opened = self._served()
+        (a, b) = ((self._decoded(opened, data, name), name) for data, name in pictures)
+        with self._searching:
+            recogniser, table = opened.recogniser, opened.calibration.table
+            answer = verify_images(a, b, recogniser, opened.catalog.settings, fmr=fmr, threshold=threshold, table=table)
+        query = " ".join(digest_of_picture(data) for data, _ in pictures)
+        self._audit.add(who, "verify", query, answer.a.faces + answer.b.faces, int(answer.decision == "same"))
+        return answer
+
+    def searched(self) -> Audit:
+        """Return who searched for what and when."""
+        return self._audit
 
     def crop(self, face_id: str) -> bytes:
         """Return the small JPEG of a face.
@@ -158,6 +193,15 @@ class Archive:
         reduced.save(file, "JPEG", quality=85)
         return file.getvalue()
 
+    def _decoded(self, opened: OpenCatalog, data: bytes, name: str) -> Image:
+        if not data:
+            raise FaceIndexError(f"a picture was wanted, {name} is empty")
+        try:
+            with self._decoding:
+                return decode(data, b"upload", opened.catalog.settings.max_megapixels)
+        except ItemError as error:
+            raise FaceIndexError(f"a picture was wanted, {name} is {error.state}: {error.detail}") from error
+
     def _served(self) -> OpenCatalog:
         """Return the catalog as it is served; opened anew when a run has published."""
         with self._turn:
@@ -170,3 +214,8 @@ class Archive:
                 if current.number != self._opened.generation.number:
                     self._opened = OpenCatalog(self._opened.catalog, self._device)
             return self._opened
+
+
+def digest_of_picture(data: bytes) -> str:
+    """Return the digest that a picture goes by: of a photo of the catalog it is the photo's id."""
+    return blake3(data).hexdigest(ID_BYTES)

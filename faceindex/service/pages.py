@@ -6,21 +6,24 @@ from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlencode, urlsplit
 
-from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse
 
 from faceindex.answers import SearchAnswer
 from faceindex.errors import ConfigError
 from faceindex.identities.suggestions import Question
 from faceindex.service import records, views
+from faceindex.service.access import caller_of, needs
 from faceindex.service.faces import Snapshot, photos_of
 from faceindex.service.problems import PageRoute
 from faceindex.service.questions import question_views
 from faceindex.service.shown import here, render
+from faceindex.service.tokens import Scope
 from faceindex.types import Image
 from faceindex.wording import percent, visible
 
-router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router = APIRouter(include_in_schema=False, route_class=PageRoute, dependencies=[Depends(needs(Scope.LABEL))])
+FOR_ADMIN = [Depends(needs(Scope.ADMIN))]
 # Plain functions, not coroutines: they read files, so each runs in a thread.
 
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
@@ -103,8 +106,9 @@ def found(
         rate = float(fpir)
     except ValueError as error:
         raise ConfigError(f"a rate is a number between 0 and 1, got {visible(fpir)}") from error
-    name = visible((picture.filename or "picture").replace("\\", "/").rpartition("/")[2])[:200]
-    answer, pixels = request.app.state.archive.search_upload(picture.file.read(), name, fpir=rate)
+    name = name_of(picture)
+    who = caller_of(request).name
+    answer, pixels = request.app.state.archive.search_upload(picture.file.read(), name, who, fpir=rate)
     return _found(request, answer, _chips(answer, pixels), name, fpir)
 
 
@@ -116,7 +120,7 @@ def history(request: Request, page: Page = 1) -> HTMLResponse:
     return render(request, snapshot, "history.html", listed=listed, page_url=_pager(request))
 
 
-@router.get("/runs", response_class=HTMLResponse)
+@router.get("/runs", response_class=HTMLResponse, dependencies=FOR_ADMIN)
 def runs(request: Request, page: Page = 1) -> HTMLResponse:
     """Show what was indexed when, and what could not be read."""
     snapshot = _snapshot(request)
@@ -125,7 +129,7 @@ def runs(request: Request, page: Page = 1) -> HTMLResponse:
     return render(request, snapshot, "runs.html", runs=reports, listed=listed, page_url=_pager(request))
 
 
-@router.get("/settings", response_class=HTMLResponse)
+@router.get("/settings", response_class=HTMLResponse, dependencies=FOR_ADMIN)
 def settings(request: Request) -> HTMLResponse:
     """Show the thresholds and the catalog's settings."""
     snapshot = _snapshot(request)
@@ -137,6 +141,11 @@ def settings(request: Request) -> HTMLResponse:
         settings=records.settings(snapshot),
         generation=snapshot.generation,
     )
+
+
+def name_of(picture: UploadFile) -> str:
+    """Return the name that a picture that was sent goes by, safe to show."""
+    return visible((picture.filename or "picture").replace("\\", "/").rpartition("/")[2])[:200]
 
 
 def _snapshot(request: Request) -> Snapshot:

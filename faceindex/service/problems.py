@@ -7,7 +7,8 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from faceindex.errors import CatalogError, FaceIndexError, NothingFoundError
+from faceindex.errors import CatalogError, FaceIndexError, ModelMismatchError, NothingFoundError, WeightsError
+from faceindex.service.access import ForbiddenError
 from faceindex.service.security import ForgedError, require_own_form
 from faceindex.service.shown import local, render
 
@@ -22,26 +23,30 @@ class PageRoute(APIRoute):
             try:
                 await require_own_form(request)
                 return await handle(request)
-            except ForgedError as error:
-                return await _problem(request, 403, str(error))
             except RequestValidationError:
                 return await _problem(request, 422, "this address or form is not one of ours")
             except FaceIndexError as error:
-                return await _problem(request, _status(error), str(error))
+                return await _problem(request, status_of(error), str(error))
 
         return handled
 
 
-def _status(error: FaceIndexError) -> int:
-    if isinstance(error, NothingFoundError):
-        return 404
-    return 503 if isinstance(error, CatalogError) else 422
+def status_of(error: FaceIndexError) -> int:
+    """Return the HTTP status of an error: 4xx is the caller's, 503 the catalog's or this machine's."""
+    match error:
+        case ForgedError() | ForbiddenError():
+            return 403
+        case NothingFoundError():
+            return 404
+        case CatalogError() | WeightsError() | ModelMismatchError():
+            return 503
+    return 422
 
 
 async def _problem(request: Request, status: int, text: str) -> Response:
     snapshot = request.app.state.archive.snapshot()
     if request.method == "GET":
-        heading = "Not found" if status == 404 else "That did not work"
+        heading = {403: "Not allowed", 404: "Not found"}.get(status, "That did not work")
         return render(request, snapshot, "error.html", status, heading=heading, problem=text, at="/")
     form = await request.form()
     at = form.get("at", "/")

@@ -8,8 +8,10 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from faceindex.service.access import caller_of
 from faceindex.service.faces import Snapshot
 from faceindex.service.records import event_view
+from faceindex.service.tokens import Scope
 from faceindex.service.views import GroupView
 from faceindex.wording import percent, visible
 
@@ -99,9 +101,12 @@ def render(request: Request, snapshot: Snapshot, template: str, status: int = 20
     wanted = request.query_params.get("said", "")
     state = snapshot.people.state
     said = next((event for event in (*state.done[::-1], *state.undone) if event.event_id == wanted), None)
+    caller = caller_of(request)
     known: dict[str, Any] = {
         "request": request,
-        "csrf_token": request.app.state.tokens.word,
+        "csrf_token": request.app.state.forms.word(caller),
+        "for_admin": caller.may(Scope.ADMIN),
+        "logged_in": bool(caller.session),
         "here": here(request),
         "said": event_view(snapshot, said) if wanted and said else None,
         "at": local(request.query_params.get("at", "/")),

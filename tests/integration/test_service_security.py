@@ -17,9 +17,10 @@ from fastapi.testclient import TestClient
 from faceindex.catalog.catalog import Catalog
 from faceindex.cli.main import cli
 from faceindex.service import security
+from faceindex.service.access import COOKIE, Access, Caller
 from faceindex.service.app import create_app
 from faceindex.service.archive import Archive
-from faceindex.service.security import COOKIE
+from faceindex.service.tokens import Scope
 from tests.integration.test_labelling_pages import imported
 
 HOST = "127.0.0.1:8642"
@@ -32,8 +33,8 @@ class Client(TestClient):
     """Has the key, and sends what a page of the service sends."""
 
     def __init__(self, catalog: str) -> None:
-        self.service = create_app(Archive(Catalog.open(catalog)), "me", key=KEY)
-        self.token = self.service.state.tokens.word
+        self.service = create_app(Archive(Catalog.open(catalog)), Access("me", key=KEY))
+        self.token = self.service.state.forms.word(Caller("me", Scope.ADMIN, "cookie"))
         super().__init__(self.service, f"http://{HOST}", cookies={COOKIE: KEY}, headers={"origin": f"http://{HOST}"})
 
 

@@ -3,9 +3,10 @@
 from fastapi import FastAPI
 
 from faceindex.catalog.catalog import Catalog
+from faceindex.service.access import Access
 from faceindex.service.app import create_app
 from faceindex.service.archive import Archive
 
 
 def make_app(root: str) -> FastAPI:
-    return create_app(Archive(Catalog.open(root)), "me")
+    return create_app(Archive(Catalog.open(root)), Access("me"))
