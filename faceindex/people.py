@@ -1,6 +1,7 @@
 """What is told of people: lists of them, of a person's faces, of what was said; for terminals and programs."""
 
 import io
+import math
 from collections.abc import Iterable
 from os import fsdecode
 from pathlib import Path
@@ -70,13 +71,13 @@ def face_list(catalog: Catalog, generation: Generation, people: People, chosen: 
                 "face_id": row["face_id"].hex(),
                 "photo": fsdecode(path),
                 "box": None if path.startswith(IMPORTED) else [round(row[edge], 1) for edge in EDGES],
-                "confidence": round(row["confidence"], 4),
-                "quality": round(row["quality"], 4),
+                "confidence": _measured(row["confidence"]),
+                "quality": _measured(row["quality"]),
                 "captured_at": date,
                 "person": people.names.get(place),
             }
         )
-    faces.sort(key=lambda face: (-face["quality"], face["face_id"]))
+    faces.sort(key=lambda face: (-(face["quality"] or 0.0), face["face_id"]))
     return {
         "schema": "faceindex.person/1",
         "catalog": catalog.root,
@@ -106,7 +107,7 @@ def write_contact_sheet(
     crops = [
         Crop(
             jpegs.get(place),
-            (visible(face["photo"].rpartition("/")[2]), f"{face['face_id'][:8]}  {face['quality']:.2f}"),
+            (visible(face["photo"].rpartition("/")[2]), f"{face['face_id'][:8]}  {quality_text(face)}".rstrip()),
         )
         for place, face in zip(places.tolist(), shown, strict=True)
     ]
@@ -115,6 +116,11 @@ def write_contact_sheet(
     sheet.save(file, "PNG" if suffix == ".png" else "JPEG", quality=90)
     write_private(Path(path), file.getvalue(), "contact sheet")
     return len(shown)
+
+
+def quality_text(face: dict[str, Any]) -> str:
+    """Return the quality of a face of a `faceindex.person/1` document in words; empty where it is unknown."""
+    return "" if face["quality"] is None else f"{face['quality']:.2f}"
 
 
 def told(event: Event) -> str:
@@ -175,6 +181,11 @@ def suggestion_list(catalog: Catalog, generation: Generation, people: People, co
         "questions": len(found),
         "suggestions": [_question(people, one) for one in found[:count]],
     }
+
+
+def _measured(value: float) -> float | None:
+    """Return what was measured of a face; nothing was of an imported embedding."""
+    return None if math.isnan(value) else round(value, 4)
 
 
 def _question(people: People, one: Question) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def show(who: str, sheet: str | None, every: bool, catalog: str, as_json: bool) 
     """
     from rich.table import Table
 
-    from faceindex.people import face_list, write_contact_sheet
+    from faceindex.people import face_list, quality_text, write_contact_sheet
 
     opened = _open(catalog)
     document = face_list(opened.catalog, opened.generation, opened.people, opened.select(who))
@@ -111,7 +111,7 @@ def show(who: str, sheet: str | None, every: bool, catalog: str, as_json: bool) 
     for face in faces:
         person = [printable(face["person"] or "")] if named else []
         day = (face["captured_at"] or "")[:10]
-        table.add_row(face["face_id"][:12], f"{face['quality']:.2f}", day, *person, printable(face["photo"]))
+        table.add_row(face["face_id"][:12], quality_text(face), day, *person, printable(face["photo"]))
     out.print(table)
     if len(faces) < len(document["faces"]):
         out.print(f"[dim]and {len(document['faces']) - len(faces):,} more; --all lists them[/]")

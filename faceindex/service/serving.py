@@ -14,7 +14,7 @@ GRACE_S = 10
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound to an address.
+    """Return a socket that takes calls on an address.
 
     Raises:
         ConfigError: it is taken, or none of this machine's.
@@ -25,6 +25,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen()  # whoever reads the address may call at once
     except socket.gaierror as error:
         raise ConfigError(f"{host} is no address of this machine: {error.strerror}; give one with --host") from error
     except OSError as error:

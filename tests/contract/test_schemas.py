@@ -353,6 +353,73 @@ DOCUMENTS: dict[str, list[dict[str, Any]]] = {
             ],
         }
     ],
+    "face_list": [
+        {
+            "schema": "faceindex.face_list/1",
+            "catalog": "/catalog",
+            "generation": 3,
+            "page": 1,
+            "pages": 1,
+            "total": 1,
+            "faces": [
+                {
+                    "face_id": "0123456789abcdef" * 2,
+                    "photo": "import:a",
+                    "box": None,
+                    "confidence": None,
+                    "quality": None,
+                    "captured_at": None,
+                    "person": None,
+                }
+            ],
+        }
+    ],
+    "cluster_list": [
+        {
+            "schema": "faceindex.cluster_list/1",
+            "catalog": "/catalog",
+            "generation": 3,
+            "page": 1,
+            "pages": 1,
+            "total": 1,
+            "clusters": [
+                {"cluster": 12, "faces": 14, "unnamed": 2, "people": ["Anna"], "best": ["0123456789abcdef" * 2]}
+            ],
+        }
+    ],
+    "audit": [
+        {
+            "schema": "faceindex.audit/1",
+            "catalog": "/catalog",
+            "generation": 3,
+            "page": 1,
+            "pages": 1,
+            "total": 2,
+            "entries": [
+                {
+                    "at": "2026-01-02T03:05:05.678+00:00",
+                    "who": "laptop",
+                    "act": "search",
+                    "query": "0123456789abcdef" * 2,
+                    "faces": 2,
+                    "hits": 1,
+                },
+                {
+                    "at": "2026-01-02T03:04:05.678+00:00",
+                    "who": "anna",
+                    "act": "name",
+                    "event": "0123456789abcdef" * 2,
+                    "text": "5 faces named Anna",
+                },
+            ],
+        }
+    ],
+    "tokens": [
+        {
+            "schema": "faceindex.tokens/1",
+            "tokens": [{"name": "laptop", "scope": "search", "created": "2026-01-02T03:04:05+00:00"}],
+        }
+    ],
     "people_import": [{"schema": "faceindex.people_import/1", "new": 2, "events": 3}],
     "models": [{"schema": "faceindex.models/1", "models": [{"name": "mtcnn", "kind": "detector", "weights": "ready"}]}],
 }
